@@ -1,0 +1,88 @@
+//! What a method and a runner are allowed: plain numbers, validated where they are made.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How the calls of a method become batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Batching {
+    /// Work-conserving: a free executor takes what is there at once; while all are busy the batch grows.
+    #[default]
+    Adaptive,
+    /// Dispatch at `max_batch_size` rows, or when the oldest call has waited `max_latency`.
+    Window,
+    /// One call, one batch.
+    Off,
+}
+
+impl Batching {
+    /// The name in configuration and in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::Window => "window",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The limits of one method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodLimits {
+    /// How calls become batches.
+    pub batching: Batching,
+    /// The most rows in one batch.
+    pub max_batch_size: NonZeroUsize,
+    /// The longest that the oldest call is kept waiting for company while an executor is free.
+    pub max_latency: Duration,
+    /// The most rows that may wait; a call that would exceed it is refused, unless nothing waits at all.
+    pub max_queue_size: NonZeroUsize,
+    /// The deadline of a call that brings none of its own, counted from its arrival.
+    pub timeout: Option<Duration>,
+    /// Whether a batch whose executor crashed is run again.
+    pub retry: bool,
+}
+
+impl Default for MethodLimits {
+    fn default() -> Self {
+        Self {
+            batching: Batching::Adaptive,
+            max_batch_size: nonzero(100),
+            max_latency: Duration::from_millis(10),
+            max_queue_size: nonzero(10_000),
+            timeout: Some(Duration::from_secs(60)),
+            retry: true,
+        }
+    }
+}
+
+/// How often and how soon failed executors of one runner are rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartLimits {
+    /// The most restarts within `window`; one more exit makes the runner `failed`.
+    pub max_restarts: u32,
+    /// The window in which restarts count.
+    pub window: Duration,
+    /// The delay before the first restart; it doubles with each one in the window.
+    pub backoff: Duration,
+    /// The longest delay.
+    pub max_backoff: Duration,
+}
+
+impl Default for RestartLimits {
+    fn default() -> Self {
+        Self {
+            max_restarts: 5,
+            window: Duration::from_secs(60),
+            backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+        }
+    }
+}
+
+const fn nonzero(value: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(value) {
+        Some(value) => value,
+        None => NonZeroUsize::MIN,
+    }
+}

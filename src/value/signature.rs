@@ -1,0 +1,130 @@
+//! What a whole method takes and returns.
+
+use super::{Shape, Value, ValueSpec, Values};
+
+/// Along which dimensions the calls of a method can be batched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// The batch dimension of every input.
+    pub input_dim: usize,
+    /// The batch dimension of every output.
+    pub output_dim: usize,
+}
+
+/// What a method takes and returns, and whether its calls can be batched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The inputs, in the order of the method's parameters.
+    pub inputs: Vec<ValueSpec>,
+    /// The outputs, in the order in which the method returns them.
+    pub outputs: Vec<ValueSpec>,
+    /// How calls are batched; `None` for a method that is run once per call.
+    pub batching: Option<Batching>,
+}
+
+impl Signature {
+    /// Checks the inputs of a call and counts its rows (1 for a method that is not batchable).
+    ///
+    /// # Errors
+    /// A message that names the input, what was expected and what came.
+    pub fn check_inputs(&self, values: &[Value]) -> Result<usize, String> {
+        if values.len() != self.inputs.len() {
+            return Err(format!("expected {} inputs, found {}", self.inputs.len(), values.len()));
+        }
+        for (spec, value) in self.inputs.iter().zip(values) {
+            spec.check(value).map_err(|problem| format!("input \"{}\": {problem}", spec.name()))?;
+        }
+        let Some(batching) = self.batching else { return Ok(1) };
+        let mut agreed: Option<(usize, &str)> = None;
+        for (spec, value) in self.inputs.iter().zip(values) {
+            let rows = value.rows(batching.input_dim).ok_or_else(|| {
+                format!(
+                    "input \"{}\": expected a batch dimension {}, found {}",
+                    spec.name(),
+                    batching.input_dim,
+                    match value {
+                        Value::Tensor(array) => format!("a tensor of shape {}", array.shape()),
+                        other => other.kind().to_string(),
+                    }
+                )
+            })?;
+            match agreed {
+                None => agreed = Some((rows, spec.name())),
+                Some((expected, first)) if expected != rows => {
+                    return Err(format!(
+                        "input \"{}\": expected {expected} rows, as many as \"{first}\" has, found {rows}",
+                        spec.name()
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(agreed.map_or(1, |(rows, _)| rows))
+    }
+
+    /// Checks the outputs of a run, which took `rows` rows.
+    ///
+    /// # Errors
+    /// A message that names the output, what was expected and what came.
+    pub fn check_outputs(&self, values: &[Value], rows: usize) -> Result<(), String> {
+        if values.len() != self.outputs.len() {
+            return Err(format!("expected {} outputs, found {}", self.outputs.len(), values.len()));
+        }
+        for (spec, value) in self.outputs.iter().zip(values) {
+            spec.check(value).map_err(|problem| format!("output \"{}\": {problem}", spec.name()))?;
+            if let Some(batching) = self.batching {
+                let found = value.rows(batching.output_dim);
+                if found != Some(rows) {
+                    return Err(format!(
+                        "output \"{}\": expected {rows} rows along dimension {}, found {}",
+                        spec.name(),
+                        batching.output_dim,
+                        found.map_or_else(|| "no such dimension".to_owned(), |found| found.to_string())
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the calls of these inputs may share a batch: same kinds, and same sizes in every dimension but the
+    /// batch dimension.
+    pub fn can_share_batch(&self, one: &[Value], other: &[Value]) -> bool {
+        let Some(batching) = self.batching else { return false };
+        one.iter().zip(other).all(|pair| match pair {
+            (Value::Tensor(one), Value::Tensor(other)) => one.shape().same_but(other.shape(), batching.input_dim),
+            (one, other) => one.kind() == other.kind(),
+        })
+    }
+
+    /// What a call of no rows is answered with, without running anything: outputs of no rows.
+    ///
+    /// # Errors
+    /// A message, where an output's spec does not give its sizes in the other dimensions.
+    pub fn empty_outputs(&self) -> Result<Values, String> {
+        let dim = self.batching.map_or(0, |batching| batching.output_dim);
+        self.outputs
+            .iter()
+            .map(|spec| match spec {
+                ValueSpec::List(_) => Ok(Value::List(Vec::new())),
+                ValueSpec::Tensor(spec) => {
+                    let sizes: Option<Vec<usize>> = spec.shape().and_then(|shape| {
+                        shape.iter().enumerate().map(|(at, size)| if at == dim { Some(0) } else { *size }).collect()
+                    });
+                    sizes
+                        .filter(|sizes| dim < sizes.len())
+                        .and_then(|sizes| {
+                            super::Array::from_bytes(spec.dtype(), Shape::new(&sizes), bytes::Bytes::new()).ok()
+                        })
+                        .map(Value::Tensor)
+                        .ok_or_else(|| unknown_size(spec.name()))
+                }
+                other => Err(unknown_size(other.name())),
+            })
+            .collect()
+    }
+}
+
+fn unknown_size(output: &str) -> String {
+    format!("the call has no rows, and the size of output \"{output}\" is not known without running it")
+}

@@ -1,1 +1,50 @@
+//! Supervised batching actors: the runtime under Ekiden, without tensors and without HTTP.
+//!
+//! ```text
+//! caller ── Handle ──► Desk ◄── Executor (one OS thread, one Worker)
+//!              │        ▲  ▲         │
+//!            Reply ◄────┼──┼─────────┘   each call carries its own reply
+//!                 Batcher  Supervisor
+//! ```
+//!
+//! * A [`Handle`] admits a call to one method and returns its [`Reply`], a future that can also be waited for.
+//! * The desk holds what waits and what runs. Callers put calls on it, free executors take batches off it, both by the
+//!   same pure policy under one short lock: a call reaches a free executor in one hop, and an executor that stays busy
+//!   goes from batch to batch without any.
+//! * A batcher is the actor of one method. It keeps the time: latency limits and deadlines.
+//! * An executor is the actor of one worker, alone on its thread. It runs batches behind one `catch_unwind`.
+//! * A supervisor is the actor of one runner. It holds the [`Factory`], classifies [`Exit`]s, and rebuilds executors
+//!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
+//!
+//! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `queue`,
+//! `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `batcher`, `executor`, `supervisor`; `runtime`.
 
+mod batcher;
+mod board;
+mod budget;
+mod call;
+mod desk;
+mod error;
+mod executor;
+mod handle;
+mod limits;
+mod observer;
+mod policy;
+mod queue;
+mod recovery;
+mod runtime;
+mod status;
+mod supervisor;
+mod worker;
+
+pub use call::Reply;
+pub use error::{CallError, Fault, MethodError, OpenError};
+pub use handle::{CallOptions, Handle};
+pub use limits::{Batching, MethodLimits, RestartLimits};
+pub use observer::{BatchReport, Observer};
+pub use runtime::{Runner, RunnerSpec, Runtime};
+pub use status::{ExecutorState, ExecutorStatus, Exit, ExitRecord, RunnerState, RunnerStatus};
+pub use worker::{Factory, Part, Worker};
+
+#[cfg(test)]
+mod simulation;

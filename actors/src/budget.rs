@@ -1,0 +1,101 @@
+//! How soon a failed executor is rebuilt, and when to stop trying.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::RestartLimits;
+
+/// What to do about an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// Rebuild after this delay.
+    After(Duration),
+    /// The budget is spent: the runner has failed.
+    Exhausted,
+}
+
+/// The restarts of one runner within its window.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: RestartLimits,
+    recent: VecDeque<Instant>,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: RestartLimits) -> Self {
+        Self { limits, recent: VecDeque::new() }
+    }
+
+    /// Restarts that still count at `now`.
+    pub(crate) fn spent(&mut self, now: Instant) -> usize {
+        while self.recent.front().is_some_and(|&first| now.saturating_duration_since(first) >= self.limits.window) {
+            self.recent.pop_front();
+        }
+        self.recent.len()
+    }
+
+    /// Decides about an exit at `now`. The n-th restart in the window is delayed by `backoff · 2^(n-1)`, at most
+    /// `max_backoff`; `jitter`, from 0 to 1, takes off up to half of that, so that runners that fell together do not
+    /// rise together.
+    pub(crate) fn on_exit(&mut self, now: Instant, jitter: f64) -> Restart {
+        let spent = self.spent(now);
+        if spent >= self.limits.max_restarts as usize {
+            return Restart::Exhausted;
+        }
+        self.recent.push_back(now);
+        let doublings = u32::try_from(spent).unwrap_or(u32::MAX).min(31);
+        let delay = self.limits.backoff.saturating_mul(1 << doublings).min(self.limits.max_backoff);
+        Restart::After(delay.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(max_restarts: u32) -> Budget {
+        Budget::new(RestartLimits {
+            max_restarts,
+            window: Duration::from_secs(60),
+            backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(1),
+        })
+    }
+
+    fn after(ms: u64) -> Restart {
+        Restart::After(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn the_delay_doubles_up_to_its_limit() {
+        let mut budget = budget(10);
+        let now = Instant::now();
+        let delays: Vec<_> = (0..6).map(|_| budget.on_exit(now, 0.0)).collect();
+        assert_eq!(delays, [after(100), after(200), after(400), after(800), after(1000), after(1000)]);
+    }
+
+    #[test]
+    fn jitter_takes_off_up_to_half() {
+        let now = Instant::now();
+        assert_eq!(budget(1).on_exit(now, 1.0), after(50));
+        assert_eq!(budget(1).on_exit(now, 0.5), after(75));
+    }
+
+    #[test]
+    fn the_budget_is_spent_and_comes_back_when_the_window_has_passed() {
+        let mut budget = budget(2);
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(budget.on_exit(at(0), 0.0), after(100));
+        assert_eq!(budget.on_exit(at(30), 0.0), after(200));
+        assert_eq!(budget.on_exit(at(59), 0.0), Restart::Exhausted);
+        assert_eq!(budget.on_exit(at(60), 0.0), after(200), "the first restart no longer counts");
+        assert_eq!(budget.spent(at(89)), 2);
+        assert_eq!(budget.spent(at(120)), 0);
+    }
+
+    #[test]
+    fn no_restarts_at_all() {
+        assert_eq!(budget(0).on_exit(Instant::now(), 0.0), Restart::Exhausted);
+    }
+}

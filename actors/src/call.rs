@@ -1,0 +1,223 @@
+//! A call and its reply: one allocation, shared by who waits and who works.
+
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::{CallError, Worker};
+
+/// One request to one method, with everything that it needs on its way: input, deadline, and where to answer.
+pub(crate) struct Call<W: Worker> {
+    pub(crate) input: W::Input,
+    pub(crate) rows: NonZeroUsize,
+    pub(crate) arrived: Instant,
+    /// How long it may take, from its arrival.
+    pub(crate) timeout: Option<Duration>,
+    /// Mirrors `Answer::Pending`, so that a queue can be swept without taking each call's lock.
+    ended: AtomicBool,
+    slot: Mutex<Slot<W::Output>>,
+}
+
+struct Slot<O> {
+    answer: Answer<O>,
+    waker: Option<Waker>,
+    /// Outputs of a call that was cut, by their first row, until all rows are there.
+    pieces: Vec<(usize, O)>,
+    rows_done: usize,
+}
+
+enum Answer<O> {
+    Pending,
+    Ready(Result<O, CallError>),
+    Taken,
+    /// The caller has gone; whoever comes next counts it.
+    Abandoned,
+    Counted,
+}
+
+/// What ending a call did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It ended the call.
+    Now,
+    /// The caller had gone before.
+    Cancelled,
+    /// The call had ended before.
+    Before,
+}
+
+impl<W: Worker> Call<W> {
+    pub(crate) fn new(input: W::Input, rows: NonZeroUsize, arrived: Instant, timeout: Option<Duration>) -> Self {
+        Self {
+            input,
+            rows,
+            arrived,
+            timeout,
+            ended: AtomicBool::new(false),
+            slot: Mutex::new(Slot { answer: Answer::Pending, waker: None, pieces: Vec::new(), rows_done: 0 }),
+        }
+    }
+
+    /// Whether it has been answered or abandoned, so that running it would be for nothing.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The moment after which an answer is of no use; `None` for a call without a deadline, or one out of reach.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout.and_then(|timeout| self.arrived.checked_add(timeout))
+    }
+
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(crate) fn deadline_exceeded(&self) -> CallError {
+        CallError::DeadlineExceeded { timeout: self.timeout.unwrap_or_default() }
+    }
+
+    /// Ends the call with `result`. Only the first end counts.
+    pub(crate) fn end(&self, result: Result<W::Output, CallError>) -> Ended {
+        self.end_locked(self.lock(), result)
+    }
+
+    /// Adds the output for `rows`, and ends the call when that completes it; nothing while rows are missing.
+    pub(crate) fn add(&self, rows: Range<usize>, output: W::Output) -> Option<(Ended, Option<CallError>)> {
+        let mut slot = self.lock();
+        if rows.len() == self.rows.get() {
+            return Some((self.end_locked(slot, Ok(output)), None));
+        }
+        slot.rows_done += rows.len();
+        slot.pieces.push((rows.start, output));
+        if slot.rows_done < self.rows.get() {
+            return None;
+        }
+        let mut pieces = std::mem::take(&mut slot.pieces);
+        drop(slot);
+        pieces.sort_unstable_by_key(|&(start, _)| start);
+        let joined = W::join(&self.input, pieces.into_iter().map(|(_, output)| output).collect());
+        let result = joined.map_err(CallError::from);
+        let error = result.as_ref().err().cloned();
+        Some((self.end(result), error))
+    }
+
+    fn end_locked(&self, mut slot: MutexGuard<'_, Slot<W::Output>>, result: Result<W::Output, CallError>) -> Ended {
+        match slot.answer {
+            Answer::Pending => {
+                slot.answer = Answer::Ready(result);
+                self.ended.store(true, Ordering::Release);
+                let waker = slot.waker.take();
+                drop(slot);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                Ended::Now
+            }
+            Answer::Abandoned => {
+                slot.answer = Answer::Counted;
+                Ended::Cancelled
+            }
+            Answer::Ready(_) | Answer::Taken | Answer::Counted => Ended::Before,
+        }
+    }
+
+    fn abandon(&self) {
+        let mut slot = self.lock();
+        if matches!(slot.answer, Answer::Pending) {
+            slot.answer = Answer::Abandoned;
+            slot.waker = None;
+            self.ended.store(true, Ordering::Release);
+        }
+    }
+
+    fn poll(&self, waker: &Waker) -> Poll<Result<W::Output, CallError>> {
+        let mut slot = self.lock();
+        match std::mem::replace(&mut slot.answer, Answer::Taken) {
+            Answer::Ready(result) => Poll::Ready(result),
+            Answer::Pending => {
+                slot.answer = Answer::Pending;
+                match &mut slot.waker {
+                    Some(old) => old.clone_from(waker),
+                    none => *none = Some(waker.clone()),
+                }
+                Poll::Pending
+            }
+            Answer::Taken | Answer::Abandoned | Answer::Counted => {
+                Poll::Ready(Err(CallError::unavailable("the reply was asked for its answer twice")))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot<W::Output>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Worker> fmt::Debug for Call<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("rows", &self.rows).field("ended", &self.has_ended()).finish_non_exhaustive()
+    }
+}
+
+/// The answer to come: a future, or [`Reply::wait`] for it.
+///
+/// Dropping it cancels the call: if it has not started, it never reaches a device.
+#[must_use = "dropping a reply cancels its call"]
+pub struct Reply<W: Worker>(Arc<Call<W>>);
+
+impl<W: Worker> Reply<W> {
+    pub(crate) fn new(call: Arc<Call<W>>) -> Self {
+        Self(call)
+    }
+
+    /// Blocks this thread until the answer is there. Not for async code: it would hold up its thread.
+    ///
+    /// # Errors
+    /// The call's [`CallError`].
+    pub fn wait(self) -> Result<W::Output, CallError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            if let Poll::Ready(result) = self.0.poll(&waker) {
+                return result;
+            }
+            thread::park();
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl<W: Worker> Future for Reply<W> {
+    type Output = Result<W::Output, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx.waker())
+    }
+}
+
+impl<W: Worker> Drop for Reply<W> {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            self.0.abandon();
+        }
+    }
+}
+
+impl<W: Worker> fmt::Debug for Reply<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reply").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,232 @@
+//! Where callers, batchers, executors and the supervisor of one runner meet: the board under its lock, and the
+//! addresses to carry its effects to.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::Addr;
+
+use crate::batcher::{Alarm, Batcher};
+use crate::board::{Board, Effects, Next, Phase};
+use crate::call::{Call, Ended};
+use crate::executor::{Executor, Wake};
+use crate::queue::{Batch, Entry};
+use crate::recovery::{Failure, Recovery, recovery};
+use crate::{BatchReport, CallError, MethodLimits, Observer, Reply, Worker};
+
+pub(crate) struct Desk<W: Worker> {
+    /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
+    board: Mutex<Board<W>>,
+    addresses: Mutex<Addresses<W>>,
+    observer: Arc<dyn Observer>,
+}
+
+struct Addresses<W: Worker> {
+    executors: Vec<Option<Addr<Executor<W>>>>,
+    batchers: Vec<Option<Addr<Batcher<W>>>>,
+}
+
+impl<W: Worker> Desk<W> {
+    pub(crate) fn new(limits: Vec<MethodLimits>, executors: usize, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            addresses: Mutex::new(Addresses {
+                executors: (0..executors).map(|_| None).collect(),
+                batchers: limits.iter().map(|_| None).collect(),
+            }),
+            board: Mutex::new(Board::new(limits, executors)),
+            observer,
+        }
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        self.observer.as_ref()
+    }
+
+    /// Takes a call: it will be answered exactly once, whatever happens.
+    pub(crate) fn push(
+        &self,
+        method: usize,
+        input: W::Input,
+        rows: NonZeroUsize,
+        timeout: Option<Duration>,
+    ) -> Result<Reply<W>, CallError> {
+        let now = Instant::now();
+        let mut effects = Effects::default();
+        let mut board = self.board();
+        let timeout = timeout.or(board.limits(method).timeout);
+        let call = Arc::new(Call::new(input, rows, now, timeout));
+        let pushed = board.push(method, &call, now, &mut effects);
+        drop(board);
+        self.carry_out(effects);
+        match pushed {
+            Ok(()) => Ok(Reply::new(call)),
+            Err(error) => {
+                self.observer.call_ended(method, Some(&error), Duration::ZERO);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the executor of `seat` does next.
+    pub(crate) fn next(&self, seat: usize) -> Next<W> {
+        let mut effects = Effects::default();
+        let next = self.board().next(seat, Instant::now(), &mut effects);
+        self.carry_out(effects);
+        next
+    }
+
+    pub(crate) fn alarm(&self, method: usize) {
+        let mut effects = Effects::default();
+        self.board().alarm(method, Instant::now(), &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// Gives each call of a batch that ran its own output.
+    pub(crate) fn answer(&self, batch: &Batch<W>, outputs: Vec<W::Output>, started: Instant) {
+        let ended = Instant::now();
+        for (entry, output) in batch.entries.iter().zip(outputs) {
+            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output) {
+                self.count(batch.method, &entry.call, &end, error.as_ref(), ended);
+            }
+        }
+        let execution = ended.saturating_duration_since(started);
+        self.board().observe(batch.method, batch.rows(), execution);
+        let waits: Vec<Duration> =
+            batch.entries.iter().map(|entry| started.saturating_duration_since(entry.call.arrived)).collect();
+        self.observer.batch_ran(batch.method, &BatchReport { rows: batch.rows(), waits: &waits, execution });
+    }
+
+    /// Answers a batch that failed, or has it run again, whole or in parts.
+    pub(crate) fn recover(&self, batch: &Batch<W>, failure: Failure) {
+        let entries: Vec<&Entry<W>> = batch.entries.iter().filter(|entry| !entry.call.has_ended()).collect();
+        let crashes = batch.crashes + u32::from(matches!(failure, Failure::Crash(_)));
+        let retry = self.board().limits(batch.method).retry;
+        let again = |entries: &[&Entry<W>]| Batch {
+            method: batch.method,
+            entries: entries.iter().map(|e| Entry { call: Arc::clone(&e.call), rows: e.rows.clone() }).collect(),
+            crashes,
+        };
+        let batches = match recovery(&failure, entries.len(), crashes, retry) {
+            Recovery::Answer => {
+                let error = failure.into_error();
+                for entry in &batch.entries {
+                    self.end(batch.method, &entry.call, Err(error.clone()));
+                }
+                return;
+            }
+            Recovery::Again => vec![again(&entries)],
+            Recovery::Halve => {
+                let (first, second) = entries.split_at(entries.len() / 2);
+                vec![again(first), again(second)]
+            }
+        };
+        let mut effects = Effects::default();
+        self.board().give_back(batches, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// The executor of `seat` has ended; what it ran is recovered.
+    pub(crate) fn leave(&self, seat: usize, cause: &str) {
+        self.addresses().executors[seat] = None;
+        let mut effects = Effects::default();
+        let left = self.board().leave(seat, &mut effects);
+        self.carry_out(effects);
+        if let Some(batch) = left {
+            self.recover(&batch, Failure::Crash(cause.into()));
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.board().phase = Phase::Open;
+    }
+
+    pub(crate) fn set_back_at(&self, at: Option<Instant>) {
+        self.board().back_at = at;
+    }
+
+    /// Takes no more calls, and sends executors home as soon as nothing is left to do.
+    pub(crate) fn drain(&self) {
+        let mut board = self.board();
+        board.phase = Phase::Draining;
+        let idle = board.dismiss_idle();
+        drop(board);
+        self.wake(idle);
+    }
+
+    /// Ends everything now: what has not been answered is told the cause. Returns how many calls that were.
+    pub(crate) fn close(&self, cause: &str) -> usize {
+        let mut board = self.board();
+        let left = board.close(cause.into());
+        let idle = board.dismiss_idle();
+        drop(board);
+        let error = CallError::unavailable(cause);
+        let ended = left.iter().filter(|(method, call)| self.end(*method, call, Err(error.clone())) == Ended::Now);
+        let count = ended.count();
+        self.wake(idle);
+        count
+    }
+
+    pub(crate) fn queued(&self, method: usize) -> usize {
+        self.board().queued(method)
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        self.board().has_work()
+    }
+
+    pub(crate) fn seat_executor(&self, seat: usize, address: Addr<Executor<W>>) {
+        self.addresses().executors[seat] = Some(address);
+    }
+
+    pub(crate) fn seat_batcher(&self, method: usize, address: Addr<Batcher<W>>) {
+        self.addresses().batchers[method] = Some(address);
+    }
+
+    fn end(&self, method: usize, call: &Call<W>, result: Result<W::Output, CallError>) -> Ended {
+        let error = result.as_ref().err().cloned();
+        let end = call.end(result);
+        self.count(method, call, &end, error.as_ref(), Instant::now());
+        end
+    }
+
+    /// The one place that counts how calls end.
+    fn count(&self, method: usize, call: &Call<W>, end: &Ended, error: Option<&CallError>, now: Instant) {
+        let elapsed = now.saturating_duration_since(call.arrived);
+        match end {
+            Ended::Now => self.observer.call_ended(method, error, elapsed),
+            Ended::Cancelled => self.observer.call_ended(method, Some(&CallError::Cancelled), elapsed),
+            Ended::Before => {}
+        }
+    }
+
+    fn carry_out(&self, effects: Effects<W>) {
+        for (method, call) in effects.gone {
+            self.end(method, &call, Err(call.deadline_exceeded()));
+        }
+        for (method, at) in effects.alarms {
+            let batcher = self.addresses().batchers[method].clone();
+            if let Some(batcher) = batcher {
+                batcher.do_send(Alarm(at));
+            }
+        }
+        self.wake(effects.wake);
+    }
+
+    fn wake(&self, seats: impl IntoIterator<Item = usize>) {
+        for seat in seats {
+            let executor = self.addresses().executors[seat].clone();
+            if let Some(executor) = executor {
+                executor.do_send(Wake);
+            }
+        }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board<W>> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses<W>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,171 @@
+//! What can go wrong with a call, and with opening a worker.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What went wrong with a call. Cheap to clone: a batch that fails gives the same one to each of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The input does not fit the method's signature, or cannot be read at all.
+    #[error("{0}")]
+    InvalidInput(Arc<str>),
+    /// There is no such runner or method.
+    #[error("{0}")]
+    NotFound(Arc<str>),
+    /// The request is larger than the limit.
+    #[error("{0}")]
+    TooLarge(Arc<str>),
+    /// As many rows wait as may.
+    #[error("the queue is full: {waiting} rows wait, {rows} more would exceed max_queue_size = {limit}")]
+    QueueFull {
+        /// Rows that wait.
+        waiting: usize,
+        /// Rows of this call.
+        rows: usize,
+        /// The most that may wait.
+        limit: usize,
+        /// When to try again: the backlog over the measured rate.
+        retry_after: Duration,
+    },
+    /// The runnable refused the input, or failed.
+    #[error("{0}")]
+    Method(MethodError),
+    /// This very call broke its executor.
+    #[error("the call broke its executor: {0}")]
+    Crashed(Arc<str>),
+    /// The runner cannot take or finish calls now.
+    #[error("{cause}")]
+    Unavailable {
+        /// Why.
+        cause: Arc<str>,
+        /// When to try again, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// The call did not, or could not, finish in time.
+    #[error("the deadline of {} ms has passed", timeout.as_millis())]
+    DeadlineExceeded {
+        /// The time the call was given.
+        timeout: Duration,
+    },
+    /// The caller has gone. Nobody sees this but the metrics.
+    #[error("the caller has gone")]
+    Cancelled,
+}
+
+impl CallError {
+    /// The name of the error in the HTTP API's bodies and in the metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidInput(_) => "invalid_input",
+            Self::NotFound(_) => "not_found",
+            Self::TooLarge(_) => "too_large",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Method(error) => match error.fault {
+                Fault::Input => "method_invalid_input",
+                Fault::Method => "method_failed",
+            },
+            Self::Crashed(_) => "crashed",
+            Self::Unavailable { .. } => "unavailable",
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// When the caller should try again, where that makes sense and is known.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::QueueFull { retry_after, .. } => Some(*retry_after),
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The runner cannot take calls, and when it will is not known.
+    pub fn unavailable(cause: impl Into<Arc<str>>) -> Self {
+        Self::Unavailable { cause: cause.into(), retry_after: None }
+    }
+
+    /// An input that does not fit.
+    pub fn invalid_input(message: impl Into<Arc<str>>) -> Self {
+        Self::InvalidInput(message.into())
+    }
+}
+
+impl From<MethodError> for CallError {
+    fn from(error: MethodError) -> Self {
+        Self::Method(error)
+    }
+}
+
+/// Whose fault a [`MethodError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller's: the input makes no sense to the method.
+    Input,
+    /// The method's own.
+    Method,
+}
+
+/// A method's own error: it refused its input, or it failed.
+///
+/// Any [`std::error::Error`] becomes a failed method with `?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodError {
+    pub(crate) fault: Fault,
+    message: Arc<str>,
+}
+
+impl MethodError {
+    /// The input makes no sense to the method; the caller is told so with this message.
+    pub fn invalid_input(message: impl fmt::Display) -> Self {
+        Self { fault: Fault::Input, message: message.to_string().into() }
+    }
+
+    /// The method failed.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self { fault: Fault::Method, message: message.to_string().into() }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+}
+
+impl fmt::Display for MethodError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl<E: std::error::Error> From<E> for MethodError {
+    fn from(error: E) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Why a worker cannot be opened.
+///
+/// Any [`std::error::Error`] becomes one with `?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenError(Arc<str>);
+
+impl OpenError {
+    /// An error with this message.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self(message.to_string().into())
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for OpenError {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}

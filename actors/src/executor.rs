@@ -1,0 +1,139 @@
+//! The actor of one worker, alone on its arbiter and its thread: it runs batches until it is told to stop.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, ActorContext, Context, Handler, Message, System};
+use tokio::sync::oneshot;
+
+use crate::board::Next;
+use crate::desk::Desk;
+use crate::queue::Batch;
+use crate::recovery::Failure;
+use crate::{Exit, Factory, MethodError, Part, Worker};
+
+/// Says that there is something to do, or a change of phase to see.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wake;
+
+pub(crate) struct Executor<W: Worker> {
+    desk: Arc<Desk<W>>,
+    seat: usize,
+    /// Gone once it has panicked, or the executor has retired.
+    worker: Option<Box<W>>,
+    exit: Option<oneshot::Sender<Exit>>,
+}
+
+/// What happens on an executor's thread, as its supervisor hears of it.
+pub(crate) enum Event<W: Worker> {
+    Ready(actix::Addr<Executor<W>>),
+    Exited(Exit),
+}
+
+/// The whole life of an executor, on the thread that calls this: opens the worker, runs the actor until it ends, and
+/// reports each of these once.
+pub(crate) fn live<F: Factory>(
+    factory: &F,
+    desk: Arc<Desk<F::Worker>>,
+    seat: usize,
+    report: impl Fn(Event<F::Worker>),
+) {
+    let exit = match guarded(|| factory.open(seat)) {
+        Err(message) => Exit::Panicked(message),
+        Ok(Err(error)) => Exit::OpenFailed(error.to_string().into()),
+        Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), exit: None }, |address| {
+            report(Event::Ready(address));
+        }),
+    };
+    report(Event::Exited(exit));
+}
+
+fn run<W: Worker>(mut executor: Executor<W>, ready: impl FnOnce(actix::Addr<Executor<W>>)) -> Exit {
+    // No I/O driver: an executor's thread is woken by its condition variable, which is cheaper than an event queue.
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let (sender, exit) = oneshot::channel();
+    executor.exit = Some(sender);
+    let lost = || Exit::Panicked("the executor's actor was lost".into());
+    let Ok(runtime) = runtime() else {
+        return Exit::OpenFailed("no runtime could be made for the executor's thread".into());
+    };
+    let system = System::with_tokio_rt(|| runtime);
+    system.block_on(async move {
+        ready(executor.start());
+        exit.await.unwrap_or_else(|_| lost())
+    })
+}
+
+impl<W: Worker> Actor for Executor<W> {
+    type Context = Context<Self>;
+}
+
+impl<W: Worker> Handler<Wake> for Executor<W> {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        let exit = loop {
+            match self.desk.next(self.seat) {
+                Next::Idle => return,
+                Next::Retire => break Exit::Drained,
+                Next::Run(batch) => {
+                    if let Err(message) = self.run(&batch) {
+                        break Exit::Panicked(message);
+                    }
+                }
+            }
+        };
+        self.discard();
+        ctx.stop();
+        if let Some(sender) = self.exit.take() {
+            // Nobody listens only when the thread is being torn down.
+            let _ = sender.send(exit);
+        }
+    }
+}
+
+impl<W: Worker> Executor<W> {
+    /// Runs one batch and answers its calls; the message of a panic otherwise.
+    fn run(&mut self, batch: &Batch<W>) -> Result<(), Arc<str>> {
+        let Some(worker) = &mut self.worker else { return Err("the executor has no worker".into()) };
+        let parts: Vec<Part<'_, W::Input>> =
+            batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
+        let started = Instant::now();
+        match guarded(|| worker.run(batch.method, &parts))? {
+            Ok(outputs) if outputs.len() == parts.len() => self.desk.answer(batch, outputs, started),
+            Ok(outputs) => {
+                let message = format!("the method returned {} outputs for {} calls", outputs.len(), parts.len());
+                self.desk.recover(batch, Failure::Error(MethodError::failed(message)));
+            }
+            Err(error) => self.desk.recover(batch, Failure::Error(error)),
+        }
+        Ok(())
+    }
+
+    /// Drops the worker, which may panic: it is user code, and may be in any state.
+    fn discard(&mut self) {
+        let worker = self.worker.take();
+        if let Err(message) = guarded(|| drop(worker)) {
+            tracing::warn!(%message, "a worker panicked while it was dropped");
+        }
+    }
+}
+
+/// The panic boundary: user code runs behind this, and only this. What it may have left half-done is the worker, which
+/// is thrown away after a panic; calls and desk are behind locks that it never holds.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| message(payload.as_ref()))
+}
+
+fn message(payload: &(dyn Any + Send)) -> Arc<str> {
+    if let Some(message) = payload.downcast_ref::<&str>() {
+        (*message).into()
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message.as_str().into()
+    } else {
+        "a panic without a message".into()
+    }
+}

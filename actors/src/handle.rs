@@ -1,0 +1,58 @@
+//! What callers hold: one method of one runner.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::desk::Desk;
+use crate::{CallError, Reply, Worker};
+
+/// What a call asks for beside its input.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallOptions {
+    /// How long the call may take; the method's own limit where `None`.
+    pub timeout: Option<Duration>,
+}
+
+/// A handle to one method of one runner. Clones are cheap, and may be used from any thread.
+pub struct Handle<W: Worker> {
+    desk: Arc<Desk<W>>,
+    method: usize,
+}
+
+impl<W: Worker> Handle<W> {
+    pub(crate) fn new(desk: Arc<Desk<W>>, method: usize) -> Self {
+        Self { desk, method }
+    }
+
+    /// Queues a call of `rows` rows. Once it is taken, its [`Reply`] is answered exactly once, whatever happens.
+    ///
+    /// # Errors
+    /// [`CallError::QueueFull`] or [`CallError::Unavailable`] if the call is not taken.
+    pub fn call(&self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
+        self.desk.push(self.method, input, rows, options.timeout)
+    }
+
+    /// Counts a call that was refused before it could be queued: its input does not fit, or cannot be read.
+    pub fn refuse(&self, error: &CallError) {
+        self.desk.observer().call_ended(self.method, Some(error), Duration::ZERO);
+    }
+
+    /// The rows that wait.
+    pub fn queued_rows(&self) -> usize {
+        self.desk.queued(self.method)
+    }
+}
+
+impl<W: Worker> Clone for Handle<W> {
+    fn clone(&self) -> Self {
+        Self { desk: Arc::clone(&self.desk), method: self.method }
+    }
+}
+
+impl<W: Worker> fmt::Debug for Handle<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("method", &self.method).finish_non_exhaustive()
+    }
+}

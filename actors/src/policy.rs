@@ -1,0 +1,103 @@
+//! When a batch starts: numbers in, verdict out. No clock, no actor, no channel.
+
+use std::time::Duration;
+
+use crate::{Batching, MethodLimits};
+
+/// What to do with the calls that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Start a batch now.
+    Dispatch,
+    /// Decide again when this much time has passed, or when something changes before.
+    Wait(Duration),
+    /// Decide again when something changes.
+    Hold,
+}
+
+/// Decides for `rows` rows that could run together, the oldest of which has waited for `oldest`, while `executors_free`
+/// executors have nothing to do.
+pub(crate) fn verdict(limits: &MethodLimits, rows: usize, oldest: Duration, executors_free: usize) -> Verdict {
+    if rows == 0 || executors_free == 0 {
+        return Verdict::Hold;
+    }
+    match limits.batching {
+        Batching::Adaptive | Batching::Off => Verdict::Dispatch,
+        Batching::Window if rows >= limits.max_batch_size.get() => Verdict::Dispatch,
+        Batching::Window => match limits.max_latency.checked_sub(oldest) {
+            None | Some(Duration::ZERO) => Verdict::Dispatch,
+            Some(left) => Verdict::Wait(left),
+        },
+    }
+}
+
+/// How many of the next call's `waiting` rows still join a batch that has `taken` rows from other calls.
+///
+/// A call is cut only if it could never run in one batch; otherwise it joins whole or not at all. Zero ends the batch.
+pub(crate) fn joins(limits: &MethodLimits, taken: usize, waiting: usize) -> usize {
+    let max = limits.max_batch_size.get();
+    if taken > 0 && limits.batching == Batching::Off {
+        return 0;
+    }
+    let room = max.saturating_sub(taken);
+    if waiting <= room {
+        waiting
+    } else if waiting > max {
+        room
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    fn limits(batching: Batching, max: usize, latency_ms: u64) -> MethodLimits {
+        MethodLimits {
+            batching,
+            max_batch_size: NonZeroUsize::new(max).expect("not zero"),
+            max_latency: Duration::from_millis(latency_ms),
+            ..MethodLimits::default()
+        }
+    }
+
+    #[test]
+    fn verdicts() {
+        use Verdict::{Dispatch, Hold, Wait};
+        let ms = Duration::from_millis;
+        let check = |batching, rows, oldest, free, expected| {
+            let found = verdict(&limits(batching, 8, 10), rows, ms(oldest), free);
+            assert_eq!(found, expected, "{batching:?} rows={rows} oldest={oldest}ms free={free}");
+        };
+        for batching in [Batching::Adaptive, Batching::Window, Batching::Off] {
+            check(batching, 0, 0, 1, Hold);
+            check(batching, 99, 99, 0, Hold);
+            check(batching, 8, 0, 1, Dispatch);
+            check(batching, 1, 10, 1, Dispatch);
+            check(batching, 1, 11, 1, Dispatch);
+        }
+        check(Batching::Adaptive, 1, 0, 1, Dispatch);
+        check(Batching::Off, 1, 0, 1, Dispatch);
+        check(Batching::Window, 1, 0, 1, Wait(ms(10)));
+        check(Batching::Window, 7, 9, 1, Wait(ms(1)));
+    }
+
+    #[test]
+    fn joining() {
+        let check = |batching, taken, waiting, expected| {
+            assert_eq!(joins(&limits(batching, 8, 0), taken, waiting), expected, "{batching:?} {taken}+{waiting}");
+        };
+        check(Batching::Adaptive, 0, 3, 3);
+        check(Batching::Adaptive, 5, 3, 3);
+        check(Batching::Adaptive, 6, 3, 0);
+        check(Batching::Adaptive, 8, 1, 0);
+        check(Batching::Adaptive, 0, 20, 8);
+        check(Batching::Adaptive, 6, 20, 2);
+        check(Batching::Off, 0, 3, 3);
+        check(Batching::Off, 0, 20, 8);
+        check(Batching::Off, 1, 1, 0);
+    }
+}

@@ -1,0 +1,134 @@
+//! What a runner tells about itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The state of a runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RunnerState {
+    /// Its executors are being opened for the first time; calls are refused.
+    Starting,
+    /// At least one executor takes calls.
+    Ready,
+    /// No executor is up, and one is being rebuilt; calls wait for it.
+    Restarting,
+    /// Its executors cannot be rebuilt; calls are refused with the cause.
+    Failed,
+    /// It finishes what it has accepted, and refuses what is new.
+    Draining,
+    /// It has ended.
+    Stopped,
+}
+
+impl RunnerState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Ready, Self::Restarting, Self::Failed, Self::Draining, Self::Stopped];
+
+    /// The name in the API, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Restarting => "restarting",
+            Self::Failed => "failed",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for RunnerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The state of one executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecutorState {
+    /// Its worker is being opened.
+    Starting,
+    /// It takes batches.
+    Ready,
+    /// It has exited and is about to be rebuilt.
+    Restarting,
+    /// It has ended.
+    Stopped,
+}
+
+impl ExecutorState {
+    /// The name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Restarting => "restarting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One executor of a runner.
+#[derive(Clone, Debug)]
+pub struct ExecutorStatus {
+    /// What it runs on.
+    pub device: Arc<str>,
+    /// What it does.
+    pub state: ExecutorState,
+    /// How often it has been rebuilt.
+    pub restarts: u64,
+}
+
+/// Why an executor ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to, and had nothing left to do.
+    Drained,
+    /// Its worker could not be opened.
+    OpenFailed(Arc<str>),
+    /// Its worker panicked, with this message.
+    Panicked(Arc<str>),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drained => f.write_str("drained"),
+            Self::OpenFailed(cause) => write!(f, "could not be opened: {cause}"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+        }
+    }
+}
+
+/// An exit, when and where.
+#[derive(Clone, Debug)]
+pub struct ExitRecord {
+    /// Which executor, counted from 0.
+    pub executor: usize,
+    /// When.
+    pub at: SystemTime,
+    /// Why.
+    pub exit: Exit,
+}
+
+/// A runner's state at one moment.
+#[derive(Clone, Debug)]
+pub struct RunnerStatus {
+    /// The state.
+    pub state: RunnerState,
+    /// Why it is in that state, where there is something to say.
+    pub cause: Option<Arc<str>>,
+    /// Its executors, in order.
+    pub executors: Vec<ExecutorStatus>,
+    /// Executors rebuilt since the start.
+    pub restarts: u64,
+    /// The last exits, the newest last, at most [`RunnerStatus::EXITS_KEPT`].
+    pub exits: Vec<ExitRecord>,
+}
+
+impl RunnerStatus {
+    /// How many exits are remembered.
+    pub const EXITS_KEPT: usize = 16;
+}

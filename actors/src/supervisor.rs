@@ -1,0 +1,329 @@
+//! The actor of one runner: it opens executors through the factory, classifies their exits, and rebuilds them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use tokio::sync::watch;
+
+use crate::batcher::{Batcher, Dismiss};
+use crate::budget::{Budget, Restart};
+use crate::desk::Desk;
+use crate::executor::{self, Event};
+use crate::{
+    ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, RestartLimits, RunnerState, RunnerStatus, Worker,
+};
+
+pub(crate) struct Supervisor<F: Factory> {
+    name: Arc<str>,
+    factory: Arc<F>,
+    desk: Arc<Desk<F::Worker>>,
+    budget: Budget,
+    batchers: Vec<Option<Addr<Batcher<F::Worker>>>>,
+    status: RunnerStatus,
+    /// Everybody else's view of `status`.
+    published: watch::Sender<RunnerStatus>,
+}
+
+/// Something happened to the executor of `seat`.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Happened<W: Worker> {
+    seat: usize,
+    event: Event<W>,
+}
+
+/// The batcher of `method` ended without having been told to.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct BatcherLost {
+    method: usize,
+}
+
+/// Finish what has been accepted, for at most `grace`, and end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain {
+    pub(crate) grace: Duration,
+}
+
+impl<F: Factory> Supervisor<F> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        factory: Arc<F>,
+        desk: Arc<Desk<F::Worker>>,
+        methods: usize,
+        restarts: RestartLimits,
+        published: watch::Sender<RunnerStatus>,
+    ) -> Self {
+        let status = published.borrow().clone();
+        Self {
+            name,
+            factory,
+            desk,
+            budget: Budget::new(restarts),
+            batchers: (0..methods).map(|_| None).collect(),
+            status,
+            published,
+        }
+    }
+
+    /// What a runner tells before anything has been opened.
+    pub(crate) fn first_status(factory: &F, executors: usize) -> RunnerStatus {
+        let executors = (0..executors)
+            .map(|seat| ExecutorStatus {
+                device: factory.device(seat).into(),
+                state: ExecutorState::Starting,
+                restarts: 0,
+            })
+            .collect();
+        RunnerStatus { state: RunnerState::Starting, cause: None, executors, restarts: 0, exits: Vec::new() }
+    }
+
+    fn start_batcher(&mut self, method: usize, ctx: &Context<Self>) {
+        let supervisor = ctx.address();
+        let lost = move || supervisor.do_send(BatcherLost { method });
+        let batcher = Batcher::new(Arc::clone(&self.desk), method, lost).start();
+        self.desk.seat_batcher(method, batcher.clone());
+        self.batchers[method] = Some(batcher);
+    }
+
+    fn start_executor(&mut self, seat: usize, ctx: &Context<Self>) {
+        self.status.executors[seat].state = ExecutorState::Starting;
+        let desk = Arc::clone(&self.desk);
+        let factory = Arc::clone(&self.factory);
+        let supervisor = ctx.address();
+        let body = move || {
+            let mut last_words = LastWords { seat, supervisor: Some(supervisor.clone()) };
+            executor::live(factory.as_ref(), desk, seat, |event| supervisor.do_send(Happened { seat, event }));
+            last_words.supervisor = None;
+        };
+        if let Err(error) = self.factory.spawn(seat, format!("{}/{seat}", self.name), Box::new(body)) {
+            let exit = Exit::OpenFailed(format!("no thread could be started: {error}").into());
+            ctx.address().do_send(Happened::<F::Worker> { seat, event: Event::Exited(exit) });
+        }
+    }
+
+    fn exited(&mut self, seat: usize, exit: Exit, ctx: &mut Context<Self>) {
+        self.desk.leave(seat, &exit.to_string());
+        if exit == Exit::Drained {
+            self.status.executors[seat].state = ExecutorState::Stopped;
+        } else {
+            tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
+            self.record(seat, &exit);
+            let never_ready = self.status.state == RunnerState::Starting;
+            match (&exit, self.status.state) {
+                (_, RunnerState::Failed | RunnerState::Stopped) => {
+                    self.status.executors[seat].state = ExecutorState::Stopped;
+                }
+                (_, RunnerState::Draining) if !self.desk.has_work() => {
+                    self.status.executors[seat].state = ExecutorState::Stopped;
+                }
+                // What a worker says when it is first opened, it will say again.
+                (Exit::OpenFailed(_), _) if never_ready => self.fail(&format!("executor {seat} {exit}")),
+                _ => self.restart(seat, &exit, ctx),
+            }
+        }
+        self.publish();
+        self.stop_when_drained(ctx);
+    }
+
+    fn record(&mut self, seat: usize, exit: &Exit) {
+        self.desk.observer().executor_exited(seat, exit);
+        if self.status.exits.len() == RunnerStatus::EXITS_KEPT {
+            self.status.exits.remove(0);
+        }
+        self.status.exits.push(ExitRecord { executor: seat, at: SystemTime::now(), exit: exit.clone() });
+    }
+
+    fn restart(&mut self, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
+        match self.budget.on_exit(Instant::now(), fastrand::f64()) {
+            Restart::Exhausted => {
+                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"));
+            }
+            Restart::After(delay) => {
+                self.status.executors[seat].state = ExecutorState::Restarting;
+                self.status.cause = Some(format!("executor {seat} {exit}").into());
+                self.desk.set_back_at(self.nobody_is_up().then(|| Instant::now() + delay));
+                ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(seat, ctx));
+            }
+        }
+    }
+
+    fn restart_due(&mut self, seat: usize, ctx: &mut Context<Self>) {
+        if self.status.executors[seat].state != ExecutorState::Restarting {
+            return;
+        }
+        if self.status.state == RunnerState::Draining && !self.desk.has_work() {
+            self.status.executors[seat].state = ExecutorState::Stopped;
+        } else {
+            tracing::info!(runner = %self.name, executor = seat, "rebuilding an executor");
+            self.desk.observer().executor_restarted(seat);
+            self.status.restarts += 1;
+            self.status.executors[seat].restarts += 1;
+            self.start_executor(seat, ctx);
+        }
+        self.publish();
+        self.stop_when_drained(ctx);
+    }
+
+    /// Gives up: publishes the cause, closes, and answers everything that waits, in this order.
+    fn fail(&mut self, cause: &str) {
+        self.status.cause = Some(cause.into());
+        self.status.state = RunnerState::Failed;
+        for executor in &mut self.status.executors {
+            if executor.state == ExecutorState::Restarting {
+                executor.state = ExecutorState::Stopped;
+            }
+        }
+        self.publish();
+        let refused = self.desk.close(&format!("the runner has failed: {cause}"));
+        tracing::error!(runner = %self.name, cause, refused, "the runner has failed");
+    }
+
+    fn nobody_is_up(&self) -> bool {
+        !self.status.executors.iter().any(|executor| executor.state == ExecutorState::Ready)
+    }
+
+    /// Derives the runner's state from its executors', and tells everybody.
+    fn publish(&mut self) {
+        let all_ready = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Ready);
+        self.status.state = match self.status.state {
+            RunnerState::Starting if !all_ready => RunnerState::Starting,
+            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting => {
+                if self.nobody_is_up() {
+                    RunnerState::Restarting
+                } else {
+                    RunnerState::Ready
+                }
+            }
+            last @ (RunnerState::Failed | RunnerState::Draining | RunnerState::Stopped) => last,
+        };
+        if self.status.state == RunnerState::Ready {
+            self.status.cause = None;
+        }
+        let before = self.published.send_replace(self.status.clone()).state;
+        if before != self.status.state {
+            let (state, cause) = (self.status.state, self.status.cause.as_deref());
+            tracing::info!(runner = %self.name, from = %before, to = %state, cause, "the runner's state has changed");
+            self.desk.observer().state_changed(state, cause);
+            if before == RunnerState::Starting && state == RunnerState::Ready {
+                self.desk.open();
+            }
+        }
+    }
+
+    fn stop_when_drained(&mut self, ctx: &mut Context<Self>) {
+        let all_stopped = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Stopped);
+        if self.status.state == RunnerState::Draining && all_stopped {
+            self.stop(ctx);
+        }
+    }
+
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        let unfinished = self.desk.close("the runner has stopped");
+        if unfinished > 0 {
+            tracing::warn!(runner = %self.name, unfinished, "the grace period is over; calls were refused");
+        }
+        for batcher in self.batchers.drain(..).flatten() {
+            batcher.do_send(Dismiss);
+        }
+        self.status.state = RunnerState::Stopped;
+        self.publish();
+        ctx.stop();
+    }
+}
+
+impl<F: Factory> Actor for Supervisor<F> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.desk.observer().state_changed(RunnerState::Starting, None);
+        for method in 0..self.batchers.len() {
+            self.start_batcher(method, ctx);
+        }
+        for seat in 0..self.status.executors.len() {
+            self.start_executor(seat, ctx);
+        }
+    }
+}
+
+impl<F: Factory> Drop for Supervisor<F> {
+    fn drop(&mut self) {
+        // However the supervisor ends, nobody is left waiting, and the executors go home.
+        self.desk.close("the runner's supervisor has ended");
+    }
+}
+
+impl<F: Factory> Handler<Happened<F::Worker>> for Supervisor<F> {
+    type Result = ();
+
+    fn handle(&mut self, Happened { seat, event }: Happened<F::Worker>, ctx: &mut Self::Context) {
+        match event {
+            Event::Ready(executor) => {
+                self.status.executors[seat].state = ExecutorState::Ready;
+                self.desk.seat_executor(seat, executor.clone());
+                self.desk.set_back_at(None);
+                self.publish();
+                executor.do_send(executor::Wake);
+            }
+            Event::Exited(exit) => self.exited(seat, exit, ctx),
+        }
+    }
+}
+
+impl<F: Factory> Handler<BatcherLost> for Supervisor<F> {
+    type Result = ();
+
+    fn handle(&mut self, BatcherLost { method }: BatcherLost, ctx: &mut Self::Context) {
+        if self.batchers.get(method).is_none() {
+            return;
+        }
+        tracing::error!(runner = %self.name, method, "a batcher was lost");
+        match self.budget.on_exit(Instant::now(), fastrand::f64()) {
+            // It holds nothing, so that there is nothing to wait for.
+            Restart::After(_) => self.start_batcher(method, ctx),
+            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost"),
+        }
+    }
+}
+
+impl<F: Factory> Handler<Drain> for Supervisor<F> {
+    type Result = ();
+
+    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) {
+        match self.status.state {
+            RunnerState::Failed => return self.stop(ctx),
+            RunnerState::Draining | RunnerState::Stopped => return,
+            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting => {}
+        }
+        self.status.state = RunnerState::Draining;
+        self.publish();
+        self.desk.drain();
+        if !self.desk.has_work() {
+            for executor in &mut self.status.executors {
+                if executor.state == ExecutorState::Restarting {
+                    executor.state = ExecutorState::Stopped;
+                }
+            }
+        }
+        self.stop_when_drained(ctx);
+        ctx.run_later(grace, |supervisor, ctx| supervisor.stop(ctx));
+    }
+}
+
+/// Reports an executor's thread that ended without a word: a panic outside the panic boundary.
+struct LastWords<F: Factory> {
+    seat: usize,
+    /// Gone once nothing is left to report.
+    supervisor: Option<Addr<Supervisor<F>>>,
+}
+
+impl<F: Factory> Drop for LastWords<F> {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &self.supervisor {
+            let event = Event::Exited(Exit::Panicked("the executor's thread was lost".into()));
+            supervisor.do_send(Happened { seat: self.seat, event });
+        }
+    }
+}

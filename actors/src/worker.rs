@@ -1,0 +1,65 @@
+//! What the runtime runs: a worker, made anew by a factory whenever one is needed.
+
+use std::io;
+use std::ops::Range;
+
+use crate::{MethodError, OpenError};
+
+/// The rows of one call that a batch contains.
+#[derive(Debug)]
+pub struct Part<'a, I> {
+    /// The call's whole input.
+    pub input: &'a I,
+    /// Which of its rows are meant: all of them, unless the call was cut because it is larger than a batch may be.
+    pub rows: Range<usize>,
+}
+
+/// What an executor owns: code that is open on one device and runs batches, one at a time, on one thread.
+///
+/// It is made by a [`Factory`] on the executor's thread, never leaves it, and is thrown away when a run panics.
+pub trait Worker: 'static {
+    /// The input of a call.
+    type Input: Send + Sync + 'static;
+    /// The output of a call.
+    type Output: Send + 'static;
+
+    /// Whether calls of these inputs may share a batch.
+    fn can_share_batch(one: &Self::Input, other: &Self::Input) -> bool;
+
+    /// Runs one batch of `method` and returns one output for each part, in order.
+    ///
+    /// # Errors
+    /// A [`MethodError`] fails the batch as a whole; the runtime then finds the call it is due to.
+    fn run(&mut self, method: usize, parts: &[Part<'_, Self::Input>]) -> Result<Vec<Self::Output>, MethodError>;
+
+    /// Joins the outputs of a call that was cut, in the order of their rows.
+    ///
+    /// # Errors
+    /// A [`MethodError`] where they do not fit together.
+    fn join(input: &Self::Input, pieces: Vec<Self::Output>) -> Result<Self::Output, MethodError>;
+}
+
+/// Makes workers. One factory serves all executors of a runner, for as long as the runner lives.
+pub trait Factory: Send + Sync + 'static {
+    /// What it makes.
+    type Worker: Worker;
+
+    /// Makes the worker of executor `slot` (counted from 0), on that executor's thread.
+    ///
+    /// # Errors
+    /// Why it cannot be made. A panic counts as such an error.
+    fn open(&self, slot: usize) -> Result<Self::Worker, OpenError>;
+
+    /// What executor `slot` runs on, for people: a device's name.
+    fn device(&self, _slot: usize) -> String {
+        "cpu".to_owned()
+    }
+
+    /// Runs `body`, the whole life of executor `slot`, on a thread of its own named `name`.
+    ///
+    /// # Errors
+    /// Why no thread could be had.
+    fn spawn(&self, _slot: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        std::thread::Builder::new().name(name).spawn(body).map(drop)
+    }
+}

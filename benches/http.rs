@@ -12,6 +12,10 @@
 //! Machines are shared and noisy. So the two take turns in short rounds, each number is the median of its rounds, and
 //! the ratio is taken within a round, where both saw the same neighbours. Client and servers share the cores: compare
 //! the rows of one table, never a row of one machine with a row of another.
+//!
+//! A lone call on a virtual machine has two speeds: some 20 µs while the cores are awake, three times that where each
+//! hop has to wake one that sleeps. The system falls into one or the other for seconds; a wide min–max at 1 connection
+//! is this, and more, shorter rounds (`--rounds 20 --measure-ms 500`) bring the two servers under the same regime.
 
 #[path = "support/args.rs"]
 mod args;

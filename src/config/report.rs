@@ -1,0 +1,111 @@
+//! What holds in the end and who said so, for `ekiden check`.
+
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use ekiden_actors::RestartLimits;
+
+use super::Config;
+use super::origin::Sourced;
+use super::runner::{RunnerOptions, pick};
+use super::server::ServerConfig;
+
+/// One line: key, value, origin.
+type Row = [String; 3];
+
+/// Renders every effective value of `config` under the key that sets it, with the layer that it came from. `methods`
+/// names the methods of a runner; where it knows none, those that were configured are shown.
+pub fn render(config: &Config, methods: impl Fn(&RunnerOptions) -> Vec<String>) -> String {
+    let mut text = String::new();
+    block(&mut text, "server", &server_rows(&config.server));
+    for runner in &config.runners {
+        let mut names = methods(runner);
+        if names.is_empty() {
+            names = runner.methods.keys().cloned().collect();
+        }
+        text.push('\n');
+        let title = format!("runner {} (runnable {})", runner.name, runner.runnable());
+        block(&mut text, &title, &runner_rows(runner, &names));
+    }
+    text
+}
+
+fn block(text: &mut String, title: &str, rows: &[Row]) {
+    let width = |column: fn(&Row) -> &String| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
+    let (keys, values) = (width(|[key, _, _]| key), width(|[_, value, _]| value));
+    text.push_str(title);
+    text.push('\n');
+    for [key, value, origin] in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {key:keys$}  {value:values$}  {origin}");
+    }
+}
+
+fn row<T>(key: impl Into<String>, sourced: &Sourced<T>, show: impl FnOnce(&T) -> String) -> Row {
+    [key.into(), show(&sourced.value), sourced.origin.to_string()]
+}
+
+fn shown<T: Display>(value: &T) -> String {
+    value.to_string()
+}
+
+fn server_rows(server: &ServerConfig) -> Vec<Row> {
+    vec![
+        row("bind", &server.bind, shown),
+        row("workers", &server.workers, shown),
+        row("max_body_bytes", &server.max_body_bytes, shown),
+        row("grace_s", &server.grace, seconds),
+        row("log_format", &server.log_format, shown),
+    ]
+}
+
+fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
+    let mut rows = vec![
+        option_row("cpu", runner.cpu.as_ref(), shown),
+        option_row("nvidia_gpu", runner.nvidia_gpu.as_ref(), shown),
+    ];
+    let resources = runner.custom_resources.iter();
+    rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));
+    rows.push(option_row("models", runner.models.as_ref(), |models| format!("[{}]", models.join(", "))));
+    rows.push(option_row("params", runner.params.as_ref(), shown));
+    let (restarts, default) = (&runner.restarts, RestartLimits::default());
+    rows.extend([
+        row("max_restarts", &pick(None, restarts.max_restarts.as_ref(), default.max_restarts), shown),
+        row("restart_window_s", &pick(None, restarts.window.as_ref(), default.window), seconds),
+        row("restart_backoff_ms", &pick(None, restarts.backoff.as_ref(), default.backoff), milliseconds),
+        row("max_restart_backoff_ms", &pick(None, restarts.max_backoff.as_ref(), default.max_backoff), milliseconds),
+    ]);
+    // No method has an empty name: this asks for the runner's own defaults.
+    rows.extend(if methods.is_empty() { method_rows(runner, "", "") } else { Vec::new() });
+    rows.extend(methods.iter().flat_map(|method| method_rows(runner, method, &format!("{method}."))));
+    rows
+}
+
+fn method_rows(runner: &RunnerOptions, method: &str, prefix: &str) -> Vec<Row> {
+    let limits = runner.effective_method(method);
+    let key = |name: &str| format!("{prefix}{name}");
+    vec![
+        row(key("batching"), &limits.batching, |batching| batching.name().to_owned()),
+        row(key("max_batch_size"), &limits.max_batch_size, shown),
+        row(key("max_latency_ms"), &limits.max_latency, milliseconds),
+        row(key("max_queue_size"), &limits.max_queue_size, shown),
+        row(key("timeout_ms"), &limits.timeout, |timeout| milliseconds(&timeout.unwrap_or_default())),
+        row(key("retry"), &limits.retry, shown),
+    ]
+}
+
+/// An option whose default is not a number of ours, such as the share of the machine that a strategy picks.
+fn option_row<T>(key: &str, sourced: Option<&Sourced<T>>, show: impl FnOnce(&T) -> String) -> Row {
+    match sourced {
+        Some(sourced) => row(key, sourced, show),
+        None => row(key, &Sourced::default("not set"), shown),
+    }
+}
+
+fn seconds(time: &Duration) -> String {
+    time.as_secs_f64().to_string()
+}
+
+fn milliseconds(time: &Duration) -> String {
+    (time.as_nanos() as f64 / 1e6).to_string()
+}

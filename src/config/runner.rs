@@ -1,0 +1,281 @@
+//! `[[runners]]`: what each layer says of a runner and its methods, and what holds in the end.
+//!
+//! **Which value wins.** The stronger layer; within one layer the method beats its runner. So the operator's
+//! `max_batch_size = 20` for a runner also holds for a method to which the developer's code gave 10, and a variable set
+//! in an emergency holds for every method; but in one file the method's own line wins.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use ekiden_actors::{Batching, MethodLimits, RestartLimits};
+
+use super::env::env_form;
+use super::error::{ConfigError, ConfigErrors, Problem};
+use super::name::RunnerName;
+use super::origin::{Layer, Origin, Sourced};
+
+/// Options of one method, or of all methods of a runner; `None`: not said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MethodOptions {
+    /// Where the method was named; `None` for a runner's defaults.
+    pub origin: Option<Origin>,
+    /// How calls become batches.
+    pub batching: Option<Sourced<Batching>>,
+    /// The most rows in one batch.
+    pub max_batch_size: Option<Sourced<NonZeroUsize>>,
+    /// The longest wait for company while an executor is free; at most 365 days.
+    pub max_latency: Option<Sourced<Duration>>,
+    /// The most rows that may wait.
+    pub max_queue_size: Option<Sourced<NonZeroUsize>>,
+    /// The deadline of calls that bring none; `Some(None)`: explicitly none.
+    pub timeout: Option<Sourced<Option<Duration>>>,
+    /// Whether a batch whose executor crashed is run again.
+    pub retry: Option<Sourced<bool>>,
+}
+
+impl MethodOptions {
+    /// Lays the options of a stronger layer over these. Where both say something, the origins decide.
+    pub fn overlay(self, stronger: Self) -> Self {
+        Self {
+            origin: self.origin.or(stronger.origin),
+            batching: stronger_of(self.batching, stronger.batching),
+            max_batch_size: stronger_of(self.max_batch_size, stronger.max_batch_size),
+            max_latency: stronger_of(self.max_latency, stronger.max_latency),
+            max_queue_size: stronger_of(self.max_queue_size, stronger.max_queue_size),
+            timeout: stronger_of(self.timeout, stronger.timeout),
+            retry: stronger_of(self.retry, stronger.retry),
+        }
+    }
+}
+
+/// How failed executors are rebuilt; `None`: not said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestartOptions {
+    /// The most restarts within the window; 0: never restart.
+    pub max_restarts: Option<Sourced<u32>>,
+    /// The window in which restarts count; above 0.
+    pub window: Option<Sourced<Duration>>,
+    /// The delay before the first restart.
+    pub backoff: Option<Sourced<Duration>>,
+    /// The longest delay.
+    pub max_backoff: Option<Sourced<Duration>>,
+}
+
+impl RestartOptions {
+    fn overlay(self, stronger: Self) -> Self {
+        Self {
+            max_restarts: stronger_of(self.max_restarts, stronger.max_restarts),
+            window: stronger_of(self.window, stronger.window),
+            backoff: stronger_of(self.backoff, stronger.backoff),
+            max_backoff: stronger_of(self.max_backoff, stronger.max_backoff),
+        }
+    }
+}
+
+/// Options of one runner; `None`: not said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunnerOptions {
+    /// The runner's name.
+    pub name: RunnerName,
+    /// Where the runner was named.
+    pub origin: Origin,
+    /// The registered type that it runs; the runner's name if not said.
+    pub runnable: Option<Sourced<String>>,
+    /// CPU cores: above 0, at most 65536.
+    pub cpu: Option<Sourced<f64>>,
+    /// NVIDIA GPUs; 0: none.
+    pub nvidia_gpu: Option<Sourced<u32>>,
+    /// Other resources by name: finite, at least 0.
+    pub custom_resources: BTreeMap<String, Sourced<f64>>,
+    /// Tags of models in the store.
+    pub models: Option<Sourced<Vec<String>>>,
+    /// What holds for methods that do not say otherwise.
+    pub method_defaults: MethodOptions,
+    /// Options of single methods by name.
+    pub methods: BTreeMap<String, MethodOptions>,
+    /// How failed executors are rebuilt.
+    pub restarts: RestartOptions,
+    /// What the runnable is given; the origin is the strongest one that set a part of it.
+    pub params: Option<Sourced<serde_json::Value>>,
+}
+
+impl RunnerOptions {
+    /// A runner of which nothing else is said.
+    pub fn new(name: RunnerName, origin: Origin) -> Self {
+        Self {
+            name,
+            origin,
+            runnable: None,
+            cpu: None,
+            nvidia_gpu: None,
+            custom_resources: BTreeMap::new(),
+            models: None,
+            method_defaults: MethodOptions::default(),
+            methods: BTreeMap::new(),
+            restarts: RestartOptions::default(),
+            params: None,
+        }
+    }
+
+    /// Lays the options of a stronger layer over these. Custom resources, methods and the tables within `params` are
+    /// merged by key, models are replaced; name and origin stay.
+    pub fn overlay(self, stronger: Self) -> Self {
+        let mut custom_resources = self.custom_resources;
+        custom_resources.extend(stronger.custom_resources);
+        let mut methods = self.methods;
+        for (name, options) in stronger.methods {
+            let weaker = methods.remove(&name).unwrap_or_default();
+            methods.insert(name, weaker.overlay(options));
+        }
+        Self {
+            name: self.name,
+            origin: self.origin,
+            runnable: stronger_of(self.runnable, stronger.runnable),
+            cpu: stronger_of(self.cpu, stronger.cpu),
+            nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
+            custom_resources,
+            models: stronger_of(self.models, stronger.models),
+            method_defaults: self.method_defaults.overlay(stronger.method_defaults),
+            methods,
+            restarts: self.restarts.overlay(stronger.restarts),
+            params: match (self.params, stronger.params) {
+                (Some(weak), Some(strong)) => Some(Sourced::new(merge(weak.value, strong.value), strong.origin)),
+                (weak, strong) => strong.or(weak),
+            },
+        }
+    }
+
+    /// The registered type that the runner runs.
+    pub fn runnable(&self) -> &str {
+        self.runnable.as_ref().map_or(self.name.as_str(), |runnable| &runnable.value)
+    }
+
+    /// Renames methods that were named in a variable's spelling to the runnable's own names.
+    ///
+    /// # Errors
+    /// Every method that the runnable does not have, with the place that named it.
+    pub fn match_methods(mut self, known: &[&str]) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        for (name, options) in std::mem::take(&mut self.methods) {
+            let from_variable = options.origin.as_ref().is_some_and(|origin| origin.layer() == Layer::Environment);
+            let same = |method: &&&str| **method == name || from_variable && env_form(method) == env_form(&name);
+            match known.iter().find(|method| **method == name).or_else(|| known.iter().find(same)) {
+                Some(method) => {
+                    let other = self.methods.remove(*method).unwrap_or_default();
+                    self.methods.insert((*method).to_owned(), other.overlay(options));
+                }
+                None => errors.push(ConfigError {
+                    origin: options.origin.unwrap_or(Origin::Code),
+                    path: format!("runner {:?}", self.name.as_str()),
+                    problem: Problem::unknown("method", &name, known.iter().copied()),
+                }),
+            }
+        }
+        ConfigErrors::check(errors)?;
+        Ok(self)
+    }
+
+    /// What holds for a method: the stronger layer wins, and within one layer the method beats its runner.
+    pub fn effective_method(&self, method: &str) -> EffectiveMethod {
+        let own = self.methods.get(method);
+        let runner = &self.method_defaults;
+        let default = MethodLimits::default();
+        EffectiveMethod {
+            batching: pick(own.and_then(|own| own.batching.as_ref()), runner.batching.as_ref(), default.batching),
+            max_batch_size: pick(
+                own.and_then(|own| own.max_batch_size.as_ref()),
+                runner.max_batch_size.as_ref(),
+                default.max_batch_size,
+            ),
+            max_latency: pick(
+                own.and_then(|own| own.max_latency.as_ref()),
+                runner.max_latency.as_ref(),
+                default.max_latency,
+            ),
+            max_queue_size: pick(
+                own.and_then(|own| own.max_queue_size.as_ref()),
+                runner.max_queue_size.as_ref(),
+                default.max_queue_size,
+            ),
+            timeout: pick(own.and_then(|own| own.timeout.as_ref()), runner.timeout.as_ref(), default.timeout),
+            retry: pick(own.and_then(|own| own.retry.as_ref()), runner.retry.as_ref(), default.retry),
+        }
+    }
+
+    /// The limits of a method, as [`effective_method`](Self::effective_method) finds them.
+    pub fn method_limits(&self, method: &str) -> MethodLimits {
+        let effective = self.effective_method(method);
+        MethodLimits {
+            batching: effective.batching.value,
+            max_batch_size: effective.max_batch_size.value,
+            max_latency: effective.max_latency.value,
+            max_queue_size: effective.max_queue_size.value,
+            timeout: effective.timeout.value,
+            retry: effective.retry.value,
+        }
+    }
+
+    /// The limits of restarts, with defaults for what nobody said.
+    pub fn restart_limits(&self) -> RestartLimits {
+        let default = RestartLimits::default();
+        let RestartOptions { max_restarts, window, backoff, max_backoff } = &self.restarts;
+        RestartLimits {
+            max_restarts: pick(None, max_restarts.as_ref(), default.max_restarts).value,
+            window: pick(None, window.as_ref(), default.window).value,
+            backoff: pick(None, backoff.as_ref(), default.backoff).value,
+            max_backoff: pick(None, max_backoff.as_ref(), default.max_backoff).value,
+        }
+    }
+}
+
+/// What holds for one method, and who said so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectiveMethod {
+    /// How calls become batches.
+    pub batching: Sourced<Batching>,
+    /// The most rows in one batch.
+    pub max_batch_size: Sourced<NonZeroUsize>,
+    /// The longest wait for company while an executor is free.
+    pub max_latency: Sourced<Duration>,
+    /// The most rows that may wait.
+    pub max_queue_size: Sourced<NonZeroUsize>,
+    /// The deadline of calls that bring none.
+    pub timeout: Sourced<Option<Duration>>,
+    /// Whether a batch whose executor crashed is run again.
+    pub retry: Sourced<bool>,
+}
+
+/// The stronger of two values, the method's own where they are equally strong.
+pub(super) fn pick<T: Clone>(own: Option<&Sourced<T>>, runner: Option<&Sourced<T>>, default: T) -> Sourced<T> {
+    match (own, runner) {
+        (Some(own), Some(runner)) if runner.layer() > own.layer() => runner.clone(),
+        (Some(said), _) | (None, Some(said)) => said.clone(),
+        (None, None) => Sourced::default(default),
+    }
+}
+
+/// The value of the stronger layer; of one layer, the second.
+fn stronger_of<T>(first: Option<Sourced<T>>, second: Option<Sourced<T>>) -> Option<Sourced<T>> {
+    match (first, second) {
+        (Some(first), Some(second)) if first.layer() > second.layer() => Some(first),
+        (first, second) => second.or(first),
+    }
+}
+
+/// Merges tables by key, as layers are; anything else is replaced.
+fn merge(weak: serde_json::Value, strong: serde_json::Value) -> serde_json::Value {
+    match (weak, strong) {
+        (serde_json::Value::Object(mut weak), serde_json::Value::Object(strong)) => {
+            for (key, value) in strong {
+                let merged = match weak.remove(&key) {
+                    Some(old) => merge(old, value),
+                    None => value,
+                };
+                weak.insert(key, merged);
+            }
+            weak.into()
+        }
+        (_, strong) => strong,
+    }
+}

@@ -1,7 +1,11 @@
 //! What waits and what runs in one runner, and who is free: state and decisions, without clock, lock or actor.
 //!
-//! Each operation returns [`Effects`]: whom to wake, which alarm to set, which calls have ended. The desk carries them
-//! out; the simulation in this crate's tests carries them out too, under virtual time.
+//! Each operation adds to [`Effects`]: whom to wake, which alarm to set, which calls to end. The desk carries them out;
+//! the simulation in this crate's tests carries them out too, under virtual time.
+//!
+//! Two invariants keep calls from waiting for nobody. While an executor is idle and a batch is due, one has been woken
+//! and has not looked yet (`waking`); and while one is idle and a batch will be due later, its method's alarm is set
+//! for then or earlier. Whoever looks and finds, or leaves, work for others rouses them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::policy::Verdict;
-use crate::queue::{Batch, Queue};
+use crate::queue::{Batch, Entry, Queue};
+use crate::recovery::{Failure, Recovery, recovery};
 use crate::{CallError, MethodLimits, Worker};
 
 /// Whether calls are taken.
@@ -50,15 +55,28 @@ pub(crate) enum Next<W: Worker> {
 pub(crate) struct Effects<W: Worker> {
     /// Wake this executor.
     pub(crate) wake: Option<usize>,
+    /// Wake these too, to see a change of phase.
+    pub(crate) dismissed: Vec<usize>,
     /// Have [`Board::alarm`] called for these methods at these times.
     pub(crate) alarms: Vec<(usize, Instant)>,
-    /// End these calls: their deadline has passed, or their caller has gone.
-    pub(crate) gone: Vec<(usize, Arc<Call<W>>)>,
+    /// End these calls, each of the method before it, with the error behind it. Some may have ended before.
+    pub(crate) ended: Vec<(usize, Arc<Call<W>>, CallError)>,
+    /// The batch that is over: drop it, with its inputs, now that no lock is held.
+    pub(crate) done: Option<Arc<Batch<W>>>,
+}
+
+impl<W: Worker> Effects<W> {
+    fn gone(&mut self, method: usize, calls: impl IntoIterator<Item = Arc<Call<W>>>) {
+        self.ended.extend(calls.into_iter().map(|call| {
+            let error = call.gone();
+            (method, call, error)
+        }));
+    }
 }
 
 impl<W: Worker> Default for Effects<W> {
     fn default() -> Self {
-        Self { wake: None, alarms: Vec::new(), gone: Vec::new() }
+        Self { wake: None, dismissed: Vec::new(), alarms: Vec::new(), ended: Vec::new(), done: None }
     }
 }
 
@@ -112,7 +130,7 @@ impl<W: Worker> Board<W> {
         let state = &mut self.methods[method];
         let mut gone = Vec::new();
         let admitted = state.queue.admit(call.rows.get(), executors, &mut gone);
-        effects.gone.extend(gone.into_iter().map(|call| (method, call)));
+        effects.gone(method, gone);
         admitted?;
         state.queue.push(Arc::clone(call));
         if let Some(deadline) = call.deadline() {
@@ -124,7 +142,12 @@ impl<W: Worker> Board<W> {
 
     /// The executor of `seat` asks for work, having finished what it ran.
     pub(crate) fn next(&mut self, seat: usize, now: Instant, effects: &mut Effects<W>) -> Next<W> {
-        self.seats[seat] = Seat::Awake;
+        match std::mem::replace(&mut self.seats[seat], Seat::Awake) {
+            // The wake was meant for the executor that sat here before.
+            Seat::Idle => self.idle.retain(|&idle| idle != seat),
+            Seat::Running(batch) => effects.done = Some(batch),
+            Seat::Vacant | Seat::Awake => {}
+        }
         if self.waking == Some(seat) {
             self.waking = None;
         }
@@ -132,27 +155,24 @@ impl<W: Worker> Board<W> {
             self.seats[seat] = Seat::Vacant;
             return Next::Retire;
         }
-        let Some(batch) = self.take(now, effects) else {
-            if matches!(self.phase, Phase::Draining) && self.waiting() == 0 {
+        let next = match self.take(now, effects) {
+            Some(batch) => {
+                let batch = Arc::new(batch);
+                self.seats[seat] = Seat::Running(Arc::clone(&batch));
+                Next::Run(batch)
+            }
+            None if matches!(self.phase, Phase::Draining) => {
                 self.seats[seat] = Seat::Vacant;
-                self.wake_one(effects);
-                return Next::Retire;
+                Next::Retire
             }
-            self.seats[seat] = Seat::Idle;
-            self.idle.push(seat);
-            for method in 0..self.methods.len() {
-                if let Verdict::Wait(left) = self.methods[method].queue.verdict(now, 1) {
-                    self.set_alarm(method, now + left, effects);
-                }
+            None => {
+                self.seats[seat] = Seat::Idle;
+                self.idle.push(seat);
+                Next::Idle
             }
-            return Next::Idle;
         };
-        let batch = Arc::new(batch);
-        self.seats[seat] = Seat::Running(Arc::clone(&batch));
-        if self.is_work_due(now) {
-            self.wake_one(effects);
-        }
-        Next::Run(batch)
+        self.rouse_all(now, effects);
+        next
     }
 
     /// The alarm of `method` has gone off.
@@ -183,7 +203,7 @@ impl<W: Worker> Board<W> {
             }
         }
         self.methods[method].queue.sweep(look, &mut swept);
-        effects.gone.extend(gone.into_iter().chain(swept).map(|call| (method, call)));
+        effects.gone(method, gone.into_iter().chain(swept));
         if let Some(earliest) = earliest {
             self.set_alarm(method, earliest, effects);
         }
@@ -204,40 +224,72 @@ impl<W: Worker> Board<W> {
         }
     }
 
-    /// Puts batches in front of everything that waits, to be run as they are.
-    pub(crate) fn give_back(&mut self, batches: impl IntoIterator<Item = Batch<W>>, effects: &mut Effects<W>) {
-        self.returned.extend(batches);
+    /// A batch did not succeed: answers its calls, or puts it in front of everything that waits, whole or in halves.
+    pub(crate) fn recover(&mut self, batch: &Batch<W>, failure: Failure, effects: &mut Effects<W>) {
+        let method = batch.method;
+        let (gone, entries): (Vec<&Entry<W>>, Vec<_>) = batch.entries.iter().partition(|entry| entry.call.has_ended());
+        effects.gone(method, gone.into_iter().map(|entry| Arc::clone(&entry.call)));
+        let crashes = batch.crashes + u32::from(matches!(failure, Failure::Crash(_)));
+        let retry = self.methods[method].queue.limits().retry;
+        let mut again = |entries: &[&Entry<W>]| {
+            if entries.is_empty() {
+                return;
+            }
+            let entries = entries.iter().map(|entry| Entry { call: Arc::clone(&entry.call), rows: entry.rows.clone() });
+            self.returned.push_back(Batch { method, entries: entries.collect(), crashes });
+        };
+        let recovery = match self.phase {
+            Phase::Closed(_) => Recovery::Answer,
+            // By all calls that ran: whose caller has gone since may be the one to blame.
+            _ => recovery(&failure, batch.entries.len(), crashes, retry),
+        };
+        match recovery {
+            Recovery::Answer => {
+                let error = failure.into_error();
+                effects.ended.extend(entries.iter().map(|entry| (method, Arc::clone(&entry.call), error.clone())));
+            }
+            Recovery::Again => again(&entries),
+            Recovery::Halve => {
+                let (first, second) = entries.split_at(entries.len() / 2);
+                again(first);
+                again(second);
+            }
+        }
         if !self.returned.is_empty() {
             self.wake_one(effects);
         }
     }
 
-    /// Takes no more calls; returns what has not been answered, for the caller to answer.
-    pub(crate) fn close(&mut self, cause: Arc<str>) -> Vec<(usize, Arc<Call<W>>)> {
-        self.phase = Phase::Closed(cause);
-        let mut left = Vec::new();
+    /// Takes no more calls, and sends executors home as soon as nothing is left to do.
+    pub(crate) fn drain(&mut self, effects: &mut Effects<W>) {
+        self.phase = Phase::Draining;
+        for method in &mut self.methods {
+            method.queue.stop_waiting();
+        }
+        self.dismiss_idle(effects);
+    }
+
+    /// Takes no more calls, answers those that have not been answered, and sends executors home. The first cause stays.
+    pub(crate) fn close(&mut self, cause: Arc<str>, effects: &mut Effects<W>) {
+        let error = CallError::unavailable(Arc::clone(&cause));
+        let mut end = |method, call| effects.ended.push((method, call, error.clone()));
         for batch in self.returned.drain(..) {
-            left.extend(batch.entries.into_iter().map(|entry| (batch.method, entry.call)));
+            batch.entries.into_iter().for_each(|entry| end(batch.method, entry.call));
         }
         for seat in &self.seats {
             if let Seat::Running(batch) = seat {
-                left.extend(batch.entries.iter().map(|entry| (batch.method, Arc::clone(&entry.call))));
+                batch.entries.iter().for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
             }
         }
         for (at, method) in self.methods.iter_mut().enumerate() {
-            let mut gone = Vec::new();
-            method.queue.sweep(|_| true, &mut gone);
-            left.extend(gone.into_iter().map(|call| (at, call)));
+            let mut left = Vec::new();
+            method.queue.sweep(|_| true, &mut left);
+            left.into_iter().for_each(|call| end(at, call));
         }
-        left
-    }
-
-    /// The executors to wake so that each sees a change of phase.
-    pub(crate) fn dismiss_idle(&mut self) -> Vec<usize> {
-        for &seat in &self.idle {
-            self.seats[seat] = Seat::Awake;
+        if !matches!(self.phase, Phase::Closed(_)) {
+            self.phase = Phase::Closed(cause);
         }
-        std::mem::take(&mut self.idle)
+        self.dismiss_idle(effects);
     }
 
     /// Learns from a batch that has run.
@@ -260,11 +312,6 @@ impl<W: Worker> Board<W> {
         (0..self.methods.len()).map(|method| self.queued(method)).sum()
     }
 
-    /// Whether anything waits or runs.
-    pub(crate) fn has_work(&self) -> bool {
-        self.waiting() > 0 || self.seats.iter().any(|seat| matches!(seat, Seat::Running(_)))
-    }
-
     fn check_phase(&self, call: &Call<W>, now: Instant) -> Result<(), CallError> {
         match &self.phase {
             Phase::Open => match (self.back_at, call.deadline()) {
@@ -284,16 +331,12 @@ impl<W: Worker> Board<W> {
     }
 
     fn take(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
-        while let Some(mut batch) = self.returned.pop_front() {
-            batch.entries.retain(|entry| {
-                let keep = !entry.call.has_ended() && !entry.call.is_late(now);
-                if !keep {
-                    effects.gone.push((batch.method, Arc::clone(&entry.call)));
-                }
-                keep
-            });
-            if !batch.entries.is_empty() {
-                return Some(batch);
+        while let Some(Batch { method, entries, crashes }) = self.returned.pop_front() {
+            let gone = |entry: &Entry<W>| entry.call.has_ended() || entry.call.is_late(now);
+            let (gone, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(gone);
+            effects.gone(method, gone.into_iter().map(|entry| entry.call));
+            if !entries.is_empty() {
+                return Some(Batch { method, entries, crashes });
             }
         }
         let mut gone = Vec::new();
@@ -301,15 +344,21 @@ impl<W: Worker> Board<W> {
             let due = self.methods.iter().enumerate().filter_map(|(at, m)| Some((m.queue.due_since(now)?, at)));
             let (_, method) = due.min()?;
             let batch = self.methods[method].queue.take(now, &mut gone);
-            effects.gone.extend(gone.drain(..).map(|call| (method, call)));
+            effects.gone(method, gone.drain(..));
             if batch.is_some() {
                 return batch;
             }
         }
     }
 
-    fn is_work_due(&self, now: Instant) -> bool {
-        !self.returned.is_empty() || self.methods.iter().any(|method| method.queue.due_since(now).is_some())
+    /// Wakes an executor, or sets alarms, for whatever waits.
+    fn rouse_all(&mut self, now: Instant, effects: &mut Effects<W>) {
+        if !self.returned.is_empty() {
+            self.wake_one(effects);
+        }
+        for method in 0..self.methods.len() {
+            self.rouse(method, now, effects);
+        }
     }
 
     /// Wakes an executor, or sets an alarm, as the policy says for `method`.
@@ -319,9 +368,22 @@ impl<W: Worker> Board<W> {
         }
         match self.methods[method].queue.verdict(now, self.idle.len()) {
             Verdict::Dispatch => self.wake_one(effects),
-            Verdict::Wait(left) => self.set_alarm(method, now + left, effects),
+            Verdict::Wait(left) => {
+                // A limit out of the clock's reach is none.
+                if let Some(at) = now.checked_add(left) {
+                    self.set_alarm(method, at, effects);
+                }
+            }
             Verdict::Hold => {}
         }
+    }
+
+    /// Wakes everybody, so that each sees a change of phase.
+    fn dismiss_idle(&mut self, effects: &mut Effects<W>) {
+        for &seat in &self.idle {
+            self.seats[seat] = Seat::Awake;
+        }
+        effects.dismissed.append(&mut self.idle);
     }
 
     fn wake_one(&mut self, effects: &mut Effects<W>) {

@@ -45,7 +45,7 @@ impl Budget {
         self.recent.push_back(now);
         let doublings = u32::try_from(spent).unwrap_or(u32::MAX).min(31);
         let delay = self.limits.backoff.saturating_mul(1 << doublings).min(self.limits.max_backoff);
-        Restart::After(delay.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))
+        Restart::After(delay.saturating_sub(delay.mul_f64(jitter.clamp(0.0, 1.0) / 2.0)))
     }
 }
 

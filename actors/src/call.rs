@@ -1,5 +1,6 @@
 //! A call and its reply: one allocation, shared by who waits and who works.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -11,7 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::{CallError, Worker};
+use crate::guard::guarded;
+use crate::{CallError, MethodError, Worker};
 
 /// One request to one method, with everything that it needs on its way: input, deadline, and where to answer.
 pub(crate) struct Call<W: Worker> {
@@ -29,7 +31,7 @@ struct Slot<O> {
     answer: Answer<O>,
     waker: Option<Waker>,
     /// Outputs of a call that was cut, by their first row, until all rows are there.
-    pieces: Vec<(usize, O)>,
+    pieces: BTreeMap<usize, O>,
     rows_done: usize,
 }
 
@@ -61,7 +63,7 @@ impl<W: Worker> Call<W> {
             arrived,
             timeout,
             ended: AtomicBool::new(false),
-            slot: Mutex::new(Slot { answer: Answer::Pending, waker: None, pieces: Vec::new(), rows_done: 0 }),
+            slot: Mutex::new(Slot { answer: Answer::Pending, waker: None, pieces: BTreeMap::new(), rows_done: 0 }),
         }
     }
 
@@ -79,7 +81,8 @@ impl<W: Worker> Call<W> {
         self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    pub(crate) fn deadline_exceeded(&self) -> CallError {
+    /// What a call ends with that is late, or whose caller has gone, in which case nobody reads it.
+    pub(crate) fn gone(&self) -> CallError {
         CallError::DeadlineExceeded { timeout: self.timeout.unwrap_or_default() }
     }
 
@@ -89,20 +92,23 @@ impl<W: Worker> Call<W> {
     }
 
     /// Adds the output for `rows`, and ends the call when that completes it; nothing while rows are missing.
+    ///
+    /// The same rows may come twice, where an executor was lost after it had added them. They count once.
     pub(crate) fn add(&self, rows: Range<usize>, output: W::Output) -> Option<(Ended, Option<CallError>)> {
         let mut slot = self.lock();
         if rows.len() == self.rows.get() {
             return Some((self.end_locked(slot, Ok(output)), None));
         }
-        slot.rows_done += rows.len();
-        slot.pieces.push((rows.start, output));
+        if slot.pieces.insert(rows.start, output).is_none() {
+            slot.rows_done += rows.len();
+        }
         if slot.rows_done < self.rows.get() {
             return None;
         }
-        let mut pieces = std::mem::take(&mut slot.pieces);
+        let pieces = std::mem::take(&mut slot.pieces);
         drop(slot);
-        pieces.sort_unstable_by_key(|&(start, _)| start);
-        let joined = W::join(&self.input, pieces.into_iter().map(|(_, output)| output).collect());
+        let joined = guarded(|| W::join(&self.input, pieces.into_values().collect()))
+            .unwrap_or_else(|message| Err(MethodError::failed(format!("joining its outputs panicked: {message}"))));
         let result = joined.map_err(CallError::from);
         let error = result.as_ref().err().cloned();
         Some((self.end(result), error))

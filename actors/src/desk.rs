@@ -11,8 +11,8 @@ use crate::batcher::{Alarm, Batcher};
 use crate::board::{Board, Effects, Next, Phase};
 use crate::call::{Call, Ended};
 use crate::executor::{Executor, Wake};
-use crate::queue::{Batch, Entry};
-use crate::recovery::{Failure, Recovery, recovery};
+use crate::queue::Batch;
+use crate::recovery::Failure;
 use crate::{BatchReport, CallError, MethodLimits, Observer, Reply, Worker};
 
 pub(crate) struct Desk<W: Worker> {
@@ -99,30 +99,8 @@ impl<W: Worker> Desk<W> {
 
     /// Answers a batch that failed, or has it run again, whole or in parts.
     pub(crate) fn recover(&self, batch: &Batch<W>, failure: Failure) {
-        let entries: Vec<&Entry<W>> = batch.entries.iter().filter(|entry| !entry.call.has_ended()).collect();
-        let crashes = batch.crashes + u32::from(matches!(failure, Failure::Crash(_)));
-        let retry = self.board().limits(batch.method).retry;
-        let again = |entries: &[&Entry<W>]| Batch {
-            method: batch.method,
-            entries: entries.iter().map(|e| Entry { call: Arc::clone(&e.call), rows: e.rows.clone() }).collect(),
-            crashes,
-        };
-        let batches = match recovery(&failure, entries.len(), crashes, retry) {
-            Recovery::Answer => {
-                let error = failure.into_error();
-                for entry in &batch.entries {
-                    self.end(batch.method, &entry.call, Err(error.clone()));
-                }
-                return;
-            }
-            Recovery::Again => vec![again(&entries)],
-            Recovery::Halve => {
-                let (first, second) = entries.split_at(entries.len() / 2);
-                vec![again(first), again(second)]
-            }
-        };
         let mut effects = Effects::default();
-        self.board().give_back(batches, &mut effects);
+        self.board().recover(batch, failure, &mut effects);
         self.carry_out(effects);
     }
 
@@ -147,32 +125,25 @@ impl<W: Worker> Desk<W> {
 
     /// Takes no more calls, and sends executors home as soon as nothing is left to do.
     pub(crate) fn drain(&self) {
-        let mut board = self.board();
-        board.phase = Phase::Draining;
-        let idle = board.dismiss_idle();
-        drop(board);
-        self.wake(idle);
+        let mut effects = Effects::default();
+        self.board().drain(&mut effects);
+        self.carry_out(effects);
     }
 
     /// Ends everything now: what has not been answered is told the cause. Returns how many calls that were.
     pub(crate) fn close(&self, cause: &str) -> usize {
-        let mut board = self.board();
-        let left = board.close(cause.into());
-        let idle = board.dismiss_idle();
-        drop(board);
-        let error = CallError::unavailable(cause);
-        let ended = left.iter().filter(|(method, call)| self.end(*method, call, Err(error.clone())) == Ended::Now);
-        let count = ended.count();
-        self.wake(idle);
-        count
+        let mut effects = Effects::default();
+        self.board().close(cause.into(), &mut effects);
+        self.carry_out(effects)
     }
 
     pub(crate) fn queued(&self, method: usize) -> usize {
         self.board().queued(method)
     }
 
-    pub(crate) fn has_work(&self) -> bool {
-        self.board().has_work()
+    /// Whether anything waits.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.board().waiting() > 0
     }
 
     pub(crate) fn seat_executor(&self, seat: usize, address: Addr<Executor<W>>) {
@@ -181,13 +152,6 @@ impl<W: Worker> Desk<W> {
 
     pub(crate) fn seat_batcher(&self, method: usize, address: Addr<Batcher<W>>) {
         self.addresses().batchers[method] = Some(address);
-    }
-
-    fn end(&self, method: usize, call: &Call<W>, result: Result<W::Output, CallError>) -> Ended {
-        let error = result.as_ref().err().cloned();
-        let end = call.end(result);
-        self.count(method, call, &end, error.as_ref(), Instant::now());
-        end
     }
 
     /// The one place that counts how calls end.
@@ -200,9 +164,13 @@ impl<W: Worker> Desk<W> {
         }
     }
 
-    fn carry_out(&self, effects: Effects<W>) {
-        for (method, call) in effects.gone {
-            self.end(method, &call, Err(call.deadline_exceeded()));
+    /// Does what the board has decided; returns how many calls that ended.
+    fn carry_out(&self, effects: Effects<W>) -> usize {
+        let mut ended = 0;
+        for (method, call, error) in effects.ended {
+            let end = call.end(Err(error.clone()));
+            self.count(method, &call, &end, Some(&error), Instant::now());
+            ended += usize::from(end == Ended::Now);
         }
         for (method, at) in effects.alarms {
             let batcher = self.addresses().batchers[method].clone();
@@ -210,7 +178,8 @@ impl<W: Worker> Desk<W> {
                 batcher.do_send(Alarm(at));
             }
         }
-        self.wake(effects.wake);
+        self.wake(effects.wake.into_iter().chain(effects.dismissed));
+        ended
     }
 
     fn wake(&self, seats: impl IntoIterator<Item = usize>) {

@@ -48,6 +48,9 @@ pub enum CallError {
         /// The time the call was given.
         timeout: Duration,
     },
+    /// A blocking call in a thread that drives an async runtime, which it would hold up.
+    #[error("a blocking call inside an async runtime would hold it up; await async_run instead")]
+    InsideRuntime,
     /// The caller has gone. Nobody sees this but the metrics.
     #[error("the caller has gone")]
     Cancelled,
@@ -68,6 +71,7 @@ impl CallError {
             Self::Crashed(_) => "crashed",
             Self::Unavailable { .. } => "unavailable",
             Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::InsideRuntime => "inside_runtime",
             Self::Cancelled => "cancelled",
         }
     }

@@ -1,7 +1,5 @@
 //! The actor of one worker, alone on its arbiter and its thread: it runs batches until it is told to stop.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::board::Next;
 use crate::desk::Desk;
+use crate::guard::guarded;
 use crate::queue::Batch;
 use crate::recovery::Failure;
 use crate::{Exit, Factory, MethodError, Part, Worker};
@@ -80,7 +79,7 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,
                 Next::Run(batch) => {
-                    if let Err(message) = self.run(&batch) {
+                    if let Err(message) = guarded(|| self.run(&batch)).flatten() {
                         break Exit::Panicked(message);
                     }
                 }
@@ -96,13 +95,13 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 }
 
 impl<W: Worker> Executor<W> {
-    /// Runs one batch and answers its calls; the message of a panic otherwise.
+    /// Runs one batch and answers its calls. It may panic anywhere: what has not been answered then is run again.
     fn run(&mut self, batch: &Batch<W>) -> Result<(), Arc<str>> {
         let Some(worker) = &mut self.worker else { return Err("the executor has no worker".into()) };
         let parts: Vec<Part<'_, W::Input>> =
             batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
         let started = Instant::now();
-        match guarded(|| worker.run(batch.method, &parts))? {
+        match worker.run(batch.method, &parts) {
             Ok(outputs) if outputs.len() == parts.len() => self.desk.answer(batch, outputs, started),
             Ok(outputs) => {
                 let message = format!("the method returned {} outputs for {} calls", outputs.len(), parts.len());
@@ -119,21 +118,5 @@ impl<W: Worker> Executor<W> {
         if let Err(message) = guarded(|| drop(worker)) {
             tracing::warn!(%message, "a worker panicked while it was dropped");
         }
-    }
-}
-
-/// The panic boundary: user code runs behind this, and only this. What it may have left half-done is the worker, which
-/// is thrown away after a panic; calls and desk are behind locks that it never holds.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| message(payload.as_ref()))
-}
-
-fn message(payload: &(dyn Any + Send)) -> Arc<str> {
-    if let Some(message) = payload.downcast_ref::<&str>() {
-        (*message).into()
-    } else if let Some(message) = payload.downcast_ref::<String>() {
-        message.as_str().into()
-    } else {
-        "a panic without a message".into()
     }
 }

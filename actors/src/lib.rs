@@ -17,7 +17,7 @@
 //!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
 //!
 //! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `queue`,
-//! `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `batcher`, `executor`, `supervisor`; `runtime`.
+//! `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
 
 mod batcher;
 mod board;
@@ -26,6 +26,7 @@ mod call;
 mod desk;
 mod error;
 mod executor;
+mod guard;
 mod handle;
 mod limits;
 mod observer;

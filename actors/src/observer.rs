@@ -15,7 +15,7 @@ pub struct BatchReport<'a> {
     pub execution: Duration,
 }
 
-/// Told what happens in one runner. Called on hot paths: counts, and returns.
+/// Told what happens in one runner. Called on hot paths: counts, and returns. It must not panic.
 pub trait Observer: Send + Sync + 'static {
     /// A call of `method` has ended, `elapsed` after it arrived. Each call ends once.
     fn call_ended(&self, _method: usize, _error: Option<&CallError>, _elapsed: Duration) {}

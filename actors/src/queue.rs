@@ -94,7 +94,6 @@ impl<W: Worker> Queue<W> {
 
     pub(crate) fn push(&mut self, call: Arc<Call<W>>) {
         let rows = call.rows.get();
-        self.rows += rows;
         let waiting = Waiting { call, next_row: 0 };
         let alike = |lane: &&mut Lane<W>| {
             lane.waiting.front().is_some_and(|front| W::can_share_batch(&front.call.input, &waiting.call.input))
@@ -106,6 +105,12 @@ impl<W: Worker> Queue<W> {
             }
             None => self.lanes.push(Lane { waiting: VecDeque::from([waiting]), rows }),
         }
+        self.rows += rows;
+    }
+
+    /// No company will come any more: what waits is due at once.
+    pub(crate) fn stop_waiting(&mut self) {
+        self.limits.max_latency = Duration::ZERO;
     }
 
     /// What to do now.
@@ -166,11 +171,13 @@ impl<W: Worker> Queue<W> {
         self.row_cost = Some(self.row_cost.map_or(cost, |old| old.mul_f64(0.9) + cost.mul_f64(0.1)));
     }
 
-    /// How long `executors` executors need for what waits, at the measured rate.
+    /// How long `executors` executors need for what waits, at the measured rate; a second before there is one. Never
+    /// zero: it is when to come back.
     pub(crate) fn backlog(&self, executors: usize) -> Duration {
+        let Some(row_cost) = self.row_cost else { return Duration::from_secs(1) };
         let rows = u32::try_from(self.rows).unwrap_or(u32::MAX);
         let executors = u32::try_from(executors.max(1)).unwrap_or(u32::MAX);
-        self.row_cost.unwrap_or_default().saturating_mul(rows) / executors
+        (row_cost.saturating_mul(rows) / executors).max(Duration::from_millis(1))
     }
 
     /// The lane with the oldest call among those whose batch is due.

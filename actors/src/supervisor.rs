@@ -20,6 +20,8 @@ pub(crate) struct Supervisor<F: Factory> {
     desk: Arc<Desk<F::Worker>>,
     budget: Budget,
     batchers: Vec<Option<Addr<Batcher<F::Worker>>>>,
+    /// When each executor that is away will be rebuilt.
+    due_back: Vec<Option<Instant>>,
     status: RunnerStatus,
     /// Everybody else's view of `status`.
     published: watch::Sender<RunnerStatus>,
@@ -63,6 +65,7 @@ impl<F: Factory> Supervisor<F> {
             desk,
             budget: Budget::new(restarts),
             batchers: (0..methods).map(|_| None).collect(),
+            due_back: vec![None; status.executors.len()],
             status,
             published,
         }
@@ -106,21 +109,15 @@ impl<F: Factory> Supervisor<F> {
 
     fn exited(&mut self, seat: usize, exit: Exit, ctx: &mut Context<Self>) {
         self.desk.leave(seat, &exit.to_string());
-        if exit == Exit::Drained {
-            self.status.executors[seat].state = ExecutorState::Stopped;
-        } else {
+        self.status.executors[seat].state = ExecutorState::Stopped;
+        if exit != Exit::Drained {
             tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
             self.record(seat, &exit);
-            let never_ready = self.status.state == RunnerState::Starting;
             match (&exit, self.status.state) {
-                (_, RunnerState::Failed | RunnerState::Stopped) => {
-                    self.status.executors[seat].state = ExecutorState::Stopped;
-                }
-                (_, RunnerState::Draining) if !self.desk.has_work() => {
-                    self.status.executors[seat].state = ExecutorState::Stopped;
-                }
+                (_, RunnerState::Failed | RunnerState::Stopped) => {}
+                (_, RunnerState::Draining) if !self.desk.has_waiting() => {}
                 // What a worker says when it is first opened, it will say again.
-                (Exit::OpenFailed(_), _) if never_ready => self.fail(&format!("executor {seat} {exit}")),
+                (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}"), ctx),
                 _ => self.restart(seat, &exit, ctx),
             }
         }
@@ -139,12 +136,12 @@ impl<F: Factory> Supervisor<F> {
     fn restart(&mut self, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             Restart::Exhausted => {
-                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"));
+                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"), ctx);
             }
             Restart::After(delay) => {
                 self.status.executors[seat].state = ExecutorState::Restarting;
                 self.status.cause = Some(format!("executor {seat} {exit}").into());
-                self.desk.set_back_at(self.nobody_is_up().then(|| Instant::now() + delay));
+                self.due_back[seat] = Instant::now().checked_add(delay);
                 ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(seat, ctx));
             }
         }
@@ -154,7 +151,8 @@ impl<F: Factory> Supervisor<F> {
         if self.status.executors[seat].state != ExecutorState::Restarting {
             return;
         }
-        if self.status.state == RunnerState::Draining && !self.desk.has_work() {
+        self.due_back[seat] = None;
+        if self.status.state == RunnerState::Draining && !self.desk.has_waiting() {
             self.status.executors[seat].state = ExecutorState::Stopped;
         } else {
             tracing::info!(runner = %self.name, executor = seat, "rebuilding an executor");
@@ -168,17 +166,34 @@ impl<F: Factory> Supervisor<F> {
     }
 
     /// Gives up: publishes the cause, closes, and answers everything that waits, in this order.
-    fn fail(&mut self, cause: &str) {
+    fn fail(&mut self, cause: &str, ctx: &mut Context<Self>) {
+        let draining = self.status.state == RunnerState::Draining;
         self.status.cause = Some(cause.into());
         self.status.state = RunnerState::Failed;
-        for executor in &mut self.status.executors {
-            if executor.state == ExecutorState::Restarting {
-                executor.state = ExecutorState::Stopped;
-            }
-        }
+        self.cancel_restarts();
         self.publish();
         let refused = self.desk.close(&format!("the runner has failed: {cause}"));
         tracing::error!(runner = %self.name, cause, refused, "the runner has failed");
+        if draining {
+            self.stop(ctx);
+        }
+    }
+
+    fn cancel_restarts(&mut self) {
+        for (executor, due_back) in self.status.executors.iter_mut().zip(&mut self.due_back) {
+            if executor.state == ExecutorState::Restarting {
+                executor.state = ExecutorState::Stopped;
+                *due_back = None;
+            }
+        }
+    }
+
+    /// Tells the desk when the next executor will be there, while none is up or being opened.
+    fn tell_when_back(&self) {
+        let away =
+            |executor: &ExecutorStatus| matches!(executor.state, ExecutorState::Restarting | ExecutorState::Stopped);
+        let next = self.due_back.iter().flatten().min().copied();
+        self.desk.set_back_at(next.filter(|_| self.status.executors.iter().all(away)));
     }
 
     fn nobody_is_up(&self) -> bool {
@@ -202,14 +217,16 @@ impl<F: Factory> Supervisor<F> {
         if self.status.state == RunnerState::Ready {
             self.status.cause = None;
         }
+        self.tell_when_back();
+        if self.status.state == RunnerState::Ready && self.published.borrow().state == RunnerState::Starting {
+            // Before anybody hears that it is ready.
+            self.desk.open();
+        }
         let before = self.published.send_replace(self.status.clone()).state;
         if before != self.status.state {
             let (state, cause) = (self.status.state, self.status.cause.as_deref());
             tracing::info!(runner = %self.name, from = %before, to = %state, cause, "the runner's state has changed");
             self.desk.observer().state_changed(state, cause);
-            if before == RunnerState::Starting && state == RunnerState::Ready {
-                self.desk.open();
-            }
         }
     }
 
@@ -225,12 +242,20 @@ impl<F: Factory> Supervisor<F> {
         if unfinished > 0 {
             tracing::warn!(runner = %self.name, unfinished, "the grace period is over; calls were refused");
         }
+        self.wind_up();
+        self.publish();
+        ctx.stop();
+    }
+
+    fn wind_up(&mut self) {
         for batcher in self.batchers.drain(..).flatten() {
             batcher.do_send(Dismiss);
         }
+        for executor in &mut self.status.executors {
+            executor.state = ExecutorState::Stopped;
+        }
+        self.due_back.fill(None);
         self.status.state = RunnerState::Stopped;
-        self.publish();
-        ctx.stop();
     }
 }
 
@@ -251,7 +276,13 @@ impl<F: Factory> Actor for Supervisor<F> {
 impl<F: Factory> Drop for Supervisor<F> {
     fn drop(&mut self) {
         // However the supervisor ends, nobody is left waiting, and the executors go home.
-        self.desk.close("the runner's supervisor has ended");
+        let cause = "the runner's supervisor has ended";
+        self.desk.close(cause);
+        if self.status.state != RunnerState::Stopped {
+            self.wind_up();
+            self.status.cause.get_or_insert_with(|| cause.into());
+            self.published.send_replace(self.status.clone());
+        }
     }
 }
 
@@ -263,7 +294,6 @@ impl<F: Factory> Handler<Happened<F::Worker>> for Supervisor<F> {
             Event::Ready(executor) => {
                 self.status.executors[seat].state = ExecutorState::Ready;
                 self.desk.seat_executor(seat, executor.clone());
-                self.desk.set_back_at(None);
                 self.publish();
                 executor.do_send(executor::Wake);
             }
@@ -276,14 +306,14 @@ impl<F: Factory> Handler<BatcherLost> for Supervisor<F> {
     type Result = ();
 
     fn handle(&mut self, BatcherLost { method }: BatcherLost, ctx: &mut Self::Context) {
-        if self.batchers.get(method).is_none() {
+        if matches!(self.status.state, RunnerState::Failed | RunnerState::Stopped) {
             return;
         }
         tracing::error!(runner = %self.name, method, "a batcher was lost");
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             // It holds nothing, so that there is nothing to wait for.
             Restart::After(_) => self.start_batcher(method, ctx),
-            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost"),
+            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost", ctx),
         }
     }
 }
@@ -300,12 +330,8 @@ impl<F: Factory> Handler<Drain> for Supervisor<F> {
         self.status.state = RunnerState::Draining;
         self.publish();
         self.desk.drain();
-        if !self.desk.has_work() {
-            for executor in &mut self.status.executors {
-                if executor.state == ExecutorState::Restarting {
-                    executor.state = ExecutorState::Stopped;
-                }
-            }
+        if !self.desk.has_waiting() {
+            self.cancel_restarts();
         }
         self.stop_when_drained(ctx);
         ctx.run_later(grace, |supervisor, ctx| supervisor.stop(ctx));

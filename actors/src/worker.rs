@@ -23,7 +23,7 @@ pub trait Worker: 'static {
     /// The output of a call.
     type Output: Send + 'static;
 
-    /// Whether calls of these inputs may share a batch.
+    /// Whether calls of these inputs may share a batch. It looks at shapes, not at data: callers run it under a lock.
     fn can_share_batch(one: &Self::Input, other: &Self::Input) -> bool;
 
     /// Runs one batch of `method` and returns one output for each part, in order.

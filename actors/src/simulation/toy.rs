@@ -1,0 +1,53 @@
+//! What the simulation runs. Outputs are a function of the input's rows, so that every mistake in cutting, joining and
+//! answering shows.
+
+use crate::{MethodError, Part, Worker};
+
+pub(super) struct Toy;
+
+/// How a call behaves when it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    Good,
+    /// The method returns an error for every batch that it is in.
+    Refused,
+    /// It breaks every executor that it runs on.
+    Deadly,
+}
+
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) id: usize,
+    /// Only inputs of the same shape may share a batch.
+    pub(super) shape: u8,
+    pub(super) rows: usize,
+    pub(super) nature: Nature,
+}
+
+/// One row of an output: where it comes from.
+pub(super) type Row = (usize, usize, usize);
+
+pub(super) fn expected(method: usize, input: &Input) -> Vec<Row> {
+    (0..input.rows).map(|row| (method, input.id, row)).collect()
+}
+
+impl Worker for Toy {
+    type Input = Input;
+    type Output = Vec<Row>;
+
+    fn can_share_batch(one: &Input, other: &Input) -> bool {
+        one.shape == other.shape
+    }
+
+    fn run(&mut self, method: usize, parts: &[Part<'_, Input>]) -> Result<Vec<Vec<Row>>, MethodError> {
+        if parts.iter().any(|part| part.input.nature == Nature::Refused) {
+            return Err(MethodError::invalid_input("refused"));
+        }
+        let output = |part: &Part<'_, Input>| part.rows.clone().map(|row| (method, part.input.id, row)).collect();
+        Ok(parts.iter().map(output).collect())
+    }
+
+    fn join(_: &Input, pieces: Vec<Vec<Row>>) -> Result<Vec<Row>, MethodError> {
+        Ok(pieces.concat())
+    }
+}

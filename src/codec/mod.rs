@@ -1,8 +1,8 @@
 //! Bodies to values and values to bodies: JSON and NumPy's `.npy`.
 //!
-//! Pure functions over bytes and a method's [`Signature`](crate::value::Signature): no HTTP, no backend, no recursion on
-//! a body's nesting, and no allocation that the body's own length does not bound. A tensor's numbers go from the text
-//! straight into its flat buffer; an `.npy` payload is not even copied.
+//! Pure functions over bytes and a method's [`Signature`](crate::value::Signature): no HTTP, no backend, no unbounded
+//! recursion, and no allocation that the body's own length does not bound. A tensor's numbers go from the text straight
+//! into its flat buffer; an `.npy` payload is not even copied.
 //!
 //! What is decoded has the right kinds and dtypes, in the order of the signature; whether its shapes fit is for
 //! [`Signature::check_inputs`](crate::value::Signature::check_inputs) to say.

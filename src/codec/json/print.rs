@@ -10,8 +10,8 @@ use crate::value::{Array, DType, Signature, Value, ValueSpec};
 /// Writes the outputs of a method behind `out`: a sole one bare, several as an object, in the signature's order.
 ///
 /// Floats are written with the fewest digits that read back as the same number of their own type, integral ones with
-/// `.0`. JSON has neither NaN nor infinities: they are written as `null`, as JavaScript does, since losing one number is
-/// better than losing the whole answer.
+/// `.0`. JSON has neither NaN nor infinities: they are written as `null`, as JavaScript does, since losing one number
+/// is better than losing the whole answer.
 ///
 /// # Errors
 /// [`EncodeError::Count`] if the signature has another number of outputs, [`EncodeError::Bytes`] for raw bytes. `out`

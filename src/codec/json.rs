@@ -2,7 +2,7 @@
 //!
 //! A sole input is its value, bare: nested arrays for a tensor (a number for a scalar), an array for a list, a string
 //! for a text, anything at all for a JSON value. It may as well come by its name,
-//! `{"features": [[5.1, 3.5, 1.4, 0.2]]}`, except a JSON value, where an object could not be told from the value itself.
+//! `{"features": [[5.1, 3.5, 1.4, 0.2]]}`, except a JSON value, where an object could not be told from the value.
 //! Several inputs are an object with a member for each, in any order; no inputs, an empty object or an empty body.
 //! A sole output is written bare, several as an object.
 //!

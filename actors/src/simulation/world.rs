@@ -548,12 +548,10 @@ impl<'a> World<'a> {
         }
         for seat in effects.wake.into_iter().chain(effects.dismissed) {
             self.wakes += 1;
-            // Now and then the thread that sends it is held up.
-            if self.rng.u8(..) == 0 {
-                self.soon(Event::Send(seat))
-            } else {
-                self.plan(Duration::ZERO, Event::Send(seat))
-            }
+            // Now and then the thread that sends it is held up, for as long as an executor's life and the next one's birth.
+            let delay =
+                if self.rng.u8(..8) == 0 { self.setup.latency.mul_f64(20.0 * self.rng.f64()) } else { Duration::ZERO };
+            self.plan(delay, Event::Send(seat));
         }
     }
 
@@ -626,6 +624,16 @@ impl<'a> World<'a> {
                 "{:?} outlives its deadline",
                 record.input()
             );
+        }
+        for method in 0..self.setup.methods.len() {
+            // A call that has ended, or been put back, may still lie there until somebody comes across it.
+            let of_method = || self.calls.values().filter(|record| record.method == method);
+            let least: usize = of_method().filter(|record| record.ends == 0).map(Record::waiting).sum();
+            let returned = |record: &Record| record.returned.iter().map(|rows| rows.len()).sum::<usize>();
+            let ended = |record: &Record| if record.ends > 0 { record.waiting() } else { 0 };
+            let most = least + of_method().map(|record| returned(record) + ended(record)).sum::<usize>();
+            let queued = self.board.queued(method);
+            assert!((least..=most).contains(&queued), "{queued} rows are said to wait, not {least} to {most}");
         }
         let somebody_looks = self.wakes > 0 || self.seats.iter().any(|seat| matches!(seat.executor, Executor::Unheard));
         if !self.has_idle() || somebody_looks {

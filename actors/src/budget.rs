@@ -51,6 +51,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn budget(max_restarts: u32) -> Budget {
@@ -97,5 +99,45 @@ mod tests {
     #[test]
     fn no_restarts_at_all() {
         assert_eq!(budget(0).on_exit(Instant::now(), 0.0), Restart::Exhausted);
+    }
+
+    proptest! {
+        #[test]
+        fn restarts_stay_within_budget_and_delays_within_bounds(
+            max_restarts in 0u32..8, window in 1u64..200, backoff in 0u64..50, max_backoff in 0u64..500,
+            exits in prop::collection::vec((0u64..100, 0.0..=1.0), 1..60),
+        ) {
+            let ms = Duration::from_millis;
+            let limits = RestartLimits {
+                max_restarts, window: ms(window), backoff: ms(backoff), max_backoff: ms(max_backoff),
+            };
+            let mut budget = Budget::new(limits.clone());
+            let mut now = Instant::now();
+            let mut granted: Vec<Instant> = Vec::new();
+            for (pause, jitter) in exits {
+                now += ms(pause);
+                granted.retain(|&at| now - at < limits.window);
+                match budget.on_exit(now, jitter) {
+                    Restart::Exhausted => prop_assert_eq!(granted.len(), max_restarts as usize, "too early, or too late"),
+                    Restart::After(delay) => {
+                        let doublings = u32::try_from(granted.len()).expect("a few");
+                        let full = (limits.backoff * 2u32.pow(doublings)).min(limits.max_backoff);
+                        prop_assert!(delay <= full && delay >= full / 2, "{delay:?} of {full:?}");
+                        granted.push(now);
+                        prop_assert!(granted.len() <= max_restarts as usize, "over budget");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn no_limits_are_too_large(backoff in any::<u64>(), max_backoff in any::<u64>(), jitter in any::<f64>()) {
+            let (backoff, max_backoff) = (Duration::from_secs(backoff), Duration::from_secs(max_backoff));
+            let limits = RestartLimits { max_restarts: 40, window: Duration::MAX, backoff, max_backoff };
+            let mut budget = Budget::new(limits);
+            for _ in 0..40 {
+                prop_assert!(matches!(budget.on_exit(Instant::now(), jitter), Restart::After(_)));
+            }
+        }
     }
 }

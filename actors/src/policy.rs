@@ -53,6 +53,8 @@ pub(crate) fn joins(limits: &MethodLimits, taken: usize, waiting: usize) -> usiz
 mod tests {
     use std::num::NonZeroUsize;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn limits(batching: Batching, max: usize, latency_ms: u64) -> MethodLimits {
@@ -99,5 +101,49 @@ mod tests {
         check(Batching::Off, 0, 3, 3);
         check(Batching::Off, 0, 20, 8);
         check(Batching::Off, 1, 1, 0);
+    }
+
+    fn any_batching() -> impl Strategy<Value = Batching> {
+        prop_oneof![Just(Batching::Adaptive), Just(Batching::Window), Just(Batching::Off)]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_waits_longer_than_it_may(
+            batching in any_batching(), max in 1usize..100, latency in 0u64..50,
+            rows in 0usize..200, oldest in 0u64..100, free in 0usize..5,
+        ) {
+            let (limits, oldest) = (limits(batching, max, latency), Duration::from_millis(oldest));
+            let found = verdict(&limits, rows, oldest, free);
+            let is_due = batching != Batching::Window || rows >= max || oldest >= limits.max_latency;
+            if rows == 0 || free == 0 {
+                prop_assert_eq!(found, Verdict::Hold);
+            } else if is_due {
+                prop_assert_eq!(found, Verdict::Dispatch);
+            } else {
+                prop_assert_eq!(found, Verdict::Wait(limits.max_latency - oldest));
+            }
+        }
+
+        #[test]
+        fn batches_are_neither_too_large_nor_empty_nor_cut_without_need(
+            batching in any_batching(), max in 1usize..100, calls in prop::collection::vec(1usize..300, 1..20),
+        ) {
+            let limits = limits(batching, max, 0);
+            let (mut taken, mut joined) = (0, 0);
+            for &waiting in &calls {
+                let joins = joins(&limits, taken, waiting);
+                prop_assert!(joins <= waiting && taken + joins <= max);
+                prop_assert!(taken > 0 || joins > 0, "the first call always joins");
+                prop_assert!(joins == 0 || joins == waiting || waiting > max, "cut, though it fits into a batch");
+                prop_assert!(joins == waiting || joins == 0 || taken + joins == max, "cut short of a full batch");
+                joined += usize::from(joins > 0);
+                taken += joins;
+                if joins < waiting {
+                    break;
+                }
+            }
+            prop_assert!(joined <= 1 || batching != Batching::Off);
+        }
     }
 }

@@ -136,7 +136,8 @@ impl<W: Worker> Queue<W> {
         while let Some((_, at)) = self.due_lane(now) {
             let lane = &mut self.lanes[at];
             let before = lane.rows;
-            let entries = fill(lane, &self.limits, now, gone);
+            // Where the oldest has gone, another lane's may be older, or none be due.
+            let entries = if lane.discard(now, gone) { Vec::new() } else { lane.fill(&self.limits, now, gone) };
             self.rows -= before - lane.rows;
             if lane.waiting.is_empty() {
                 self.lanes.swap_remove(at);
@@ -196,33 +197,185 @@ impl<W: Worker> Queue<W> {
     }
 }
 
-fn fill<W: Worker>(
-    lane: &mut Lane<W>,
-    limits: &MethodLimits,
-    now: Instant,
-    gone: &mut Vec<Arc<Call<W>>>,
-) -> Vec<Entry<W>> {
-    let mut entries = Vec::with_capacity(lane.waiting.len().min(limits.max_batch_size.get()));
-    let mut taken = 0;
-    while let Some(waiting) = lane.waiting.front_mut() {
-        if waiting.call.has_ended() || waiting.call.is_late(now) {
-            lane.rows -= waiting.rows();
-            gone.push(Arc::clone(&waiting.call));
-        } else {
+impl<W: Worker> Lane<W> {
+    /// Takes out what is late or has ended at the front, and adds it to `gone`; `false` if there was nothing of that.
+    fn discard(&mut self, now: Instant, gone: &mut Vec<Arc<Call<W>>>) -> bool {
+        let before = gone.len();
+        while let Some(waiting) = self.waiting.pop_front_if(|front| front.call.has_ended() || front.call.is_late(now)) {
+            self.rows -= waiting.rows();
+            gone.push(waiting.call);
+        }
+        gone.len() > before
+    }
+
+    /// Takes the rows of the next batch.
+    fn fill(&mut self, limits: &MethodLimits, now: Instant, gone: &mut Vec<Arc<Call<W>>>) -> Vec<Entry<W>> {
+        let mut entries = Vec::with_capacity(self.waiting.len().min(limits.max_batch_size.get()));
+        let mut taken = 0;
+        while let Some(waiting) = self.waiting.front_mut() {
             let joins = policy::joins(limits, taken, waiting.rows());
             if joins == 0 {
                 break;
             }
             let rows = waiting.next_row..waiting.next_row + joins;
             taken += joins;
-            lane.rows -= joins;
-            entries.push(Entry { call: Arc::clone(&waiting.call), rows: rows.clone() });
-            if rows.end < waiting.call.rows.get() {
-                waiting.next_row = rows.end;
+            self.rows -= joins;
+            waiting.next_row = rows.end;
+            entries.push(Entry { call: Arc::clone(&waiting.call), rows });
+            if waiting.rows() > 0 {
                 break;
             }
+            self.waiting.pop_front();
+            self.discard(now, gone);
         }
-        lane.waiting.pop_front();
+        entries
     }
-    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::simulation::toy::{Input, Nature, Toy};
+    use crate::{Batching, Reply};
+
+    /// What happens to a queue.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push {
+            rows: usize,
+            shape: u8,
+        },
+        /// The caller of one that waits goes.
+        Abandon(prop::sample::Index),
+        Take,
+        Sweep,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (1usize..30, 0u8..3).prop_map(|(rows, shape)| Step::Push { rows, shape }),
+            1 => any::<prop::sample::Index>().prop_map(Step::Abandon),
+            3 => Just(Step::Take),
+            1 => Just(Step::Sweep),
+        ]
+    }
+
+    /// The plainest queue that could be: calls in order, each with its rows that have not been taken.
+    struct Model {
+        id: usize,
+        shape: u8,
+        rows: Range<usize>,
+        reply: Option<Reply<Toy>>,
+    }
+
+    fn limits(batching: Batching, max: usize, queue: usize) -> MethodLimits {
+        let size = |size| NonZeroUsize::new(size).expect("not zero");
+        let max_latency = Duration::ZERO;
+        MethodLimits {
+            batching,
+            max_batch_size: size(max),
+            max_queue_size: size(queue),
+            max_latency,
+            ..MethodLimits::default()
+        }
+    }
+
+    fn call(id: usize, rows: usize, shape: u8, now: Instant) -> Arc<Call<Toy>> {
+        let input = Input { id, shape, rows, nature: Nature::Good };
+        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), now, None))
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_what_the_plainest_queue_does(
+            batching in prop_oneof![Just(Batching::Adaptive), Just(Batching::Window), Just(Batching::Off)],
+            max in 1usize..20, size in 1usize..60, steps in prop::collection::vec(any_step(), 1..80),
+        ) {
+            let limits = limits(batching, max, size);
+            let mut queue = Queue::<Toy>::new(0, limits.clone());
+            let mut model: Vec<Model> = Vec::new();
+            let (mut now, mut gone) = (Instant::now(), Vec::new());
+            let (mut arrived, mut abandoned) = (0, 0);
+            let mut running = Vec::new();
+            for step in steps {
+                now += Duration::from_millis(1);
+                let live = |model: &[Model]| -> usize {
+                    model.iter().filter(|call| call.reply.is_some()).map(|call| call.rows.len()).sum()
+                };
+                match step {
+                    Step::Push { rows, shape } => {
+                        let fits = live(&model) == 0 || live(&model) + rows <= size;
+                        let admitted = queue.admit(rows, 1, &mut gone);
+                        prop_assert_eq!(admitted.is_ok(), fits, "{:?}, {} rows wait", admitted, live(&model));
+                        if fits {
+                            let call = call(arrived, rows, shape, now);
+                            model.push(Model { id: arrived, shape, rows: 0..rows, reply: Some(Reply::new(Arc::clone(&call))) });
+                            queue.push(call);
+                            arrived += 1;
+                        }
+                    }
+                    Step::Abandon(index) if !model.is_empty() => {
+                        let at = index.index(model.len());
+                        abandoned += usize::from(model[at].reply.take().is_some());
+                    }
+                    Step::Abandon(_) => {}
+                    Step::Sweep => {
+                        queue.sweep(|_| false, &mut gone);
+                        prop_assert_eq!(queue.rows(), live(&model));
+                    }
+                    Step::Take => {
+                        let mut expected = Vec::new();
+                        let mut taken = 0;
+                        model.retain(|call| call.reply.is_some());
+                        let shape = model.first().map(|call| call.shape);
+                        for call in model.iter_mut().filter(|call| Some(call.shape) == shape) {
+                            let joins = policy::joins(&limits, taken, call.rows.len());
+                            if joins > 0 {
+                                expected.push((call.id, call.rows.start..call.rows.start + joins));
+                                call.rows.start += joins;
+                                taken += joins;
+                            }
+                            if !call.rows.is_empty() {
+                                break;
+                            }
+                        }
+                        let batch = queue.take(now, &mut gone);
+                        running.extend(model.extract_if(.., |call| call.rows.is_empty()));
+                        let entry = |entry: &Entry<Toy>| (entry.call.input.id, entry.rows.clone());
+                        let found: Vec<_> = batch.iter().flat_map(|batch| &batch.entries).map(entry).collect();
+                        prop_assert_eq!(found, expected);
+                        prop_assert!(batch.is_none_or(|batch| batch.rows() <= max));
+                    }
+                }
+                prop_assert!(queue.rows() >= live(&model), "rows were lost");
+            }
+            queue.sweep(|_| true, &mut gone);
+            prop_assert_eq!(queue.rows(), 0);
+            prop_assert!(queue.lanes.is_empty());
+            let mut ids: Vec<_> = gone.iter().map(|call| call.input.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assert_eq!(ids.len(), gone.len(), "a call was taken out twice");
+            prop_assert!(gone.iter().filter(|call| call.has_ended()).count() <= abandoned);
+        }
+    }
+
+    #[test]
+    fn the_backlog_is_the_measured_cost_of_what_waits() {
+        let mut queue = Queue::<Toy>::new(0, limits(Batching::Adaptive, 8, 100));
+        let now = Instant::now();
+        queue.push(call(0, 40, 0, now));
+        assert_eq!(queue.backlog(1), Duration::from_secs(1), "nothing is known yet");
+        queue.observe(8, Duration::from_millis(16));
+        assert_eq!(queue.backlog(1), Duration::from_millis(80));
+        assert_eq!(queue.backlog(2), Duration::from_millis(40));
+        queue.observe(8, Duration::from_millis(96));
+        assert_eq!(queue.backlog(1), Duration::from_millis(120), "a tenth of each new cost, smoothed");
+        queue.sweep(|_| true, &mut Vec::new());
+        assert_eq!(queue.backlog(1), Duration::from_millis(1), "never zero");
+    }
 }

@@ -5,7 +5,7 @@
 //! A failure names its seed. To run that one again: `EKIDEN_SEED=… cargo test -p ekiden-actors simulation`.
 
 mod record;
-mod toy;
+pub(crate) mod toy;
 mod world;
 
 use std::num::NonZeroUsize;

@@ -3,11 +3,11 @@
 
 use crate::{MethodError, Part, Worker};
 
-pub(super) struct Toy;
+pub(crate) struct Toy;
 
 /// How a call behaves when it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Nature {
+pub(crate) enum Nature {
     Good,
     /// The method returns an error for every batch that it is in.
     Refused,
@@ -16,18 +16,18 @@ pub(super) enum Nature {
 }
 
 #[derive(Debug)]
-pub(super) struct Input {
-    pub(super) id: usize,
+pub(crate) struct Input {
+    pub(crate) id: usize,
     /// Only inputs of the same shape may share a batch.
-    pub(super) shape: u8,
-    pub(super) rows: usize,
-    pub(super) nature: Nature,
+    pub(crate) shape: u8,
+    pub(crate) rows: usize,
+    pub(crate) nature: Nature,
 }
 
 /// One row of an output: where it comes from.
-pub(super) type Row = (usize, usize, usize);
+pub(crate) type Row = (usize, usize, usize);
 
-pub(super) fn expected(method: usize, input: &Input) -> Vec<Row> {
+pub(crate) fn expected(method: usize, input: &Input) -> Vec<Row> {
     (0..input.rows).map(|row| (method, input.id, row)).collect()
 }
 

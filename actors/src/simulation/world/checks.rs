@@ -1,0 +1,102 @@
+//! What must hold at every moment.
+
+use super::{Executor, Record, Tally, World};
+use crate::Batching;
+use crate::board::Phase;
+use crate::queue::Batch;
+use crate::simulation::toy::{Input, Toy};
+
+impl World<'_> {
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.board.phase, Phase::Draining | Phase::Closed(_))
+    }
+
+    /// Calls of `method` with rows that were never dispatched, in the order in which they came.
+    pub(super) fn waiting(&self, method: usize) -> impl Iterator<Item = &Record> {
+        let waits = move |record: &&Record| {
+            record.method == method && record.ends == 0 && !record.dropped && record.waiting() > 0
+        };
+        self.open.iter().map(|id| &self.calls[id]).filter(waits)
+    }
+
+    /// Whether an executor has nothing to do, and has had the chance to say so.
+    pub(super) fn has_idle(&self) -> bool {
+        self.seats.iter().any(|seat| matches!(seat.executor, Executor::Listening))
+    }
+
+    pub(super) fn check_batch(&mut self, batch: &Batch<Toy>, tally: &mut Tally) {
+        let limits = &self.setup.methods[batch.method];
+        assert!(batch.rows() <= limits.max_batch_size.get(), "a batch of {} rows", batch.rows());
+        assert!(batch.entries.len() <= 1 || limits.batching != Batching::Off, "a batch with batching off");
+        assert!(batch.crashes < 2, "a batch that broke two executors runs again");
+        if batch.entries.len() > 1 {
+            tally.add("shared");
+        }
+        let shape = batch.entries[0].call.input.shape;
+        let mut fresh = 0;
+        for entry in &batch.entries {
+            let Input { id, shape: its, .. } = entry.call.input;
+            let record = &self.calls[&id];
+            assert!(its == shape && record.method == batch.method, "calls share a batch that may not");
+            let first = record.returned.is_empty();
+            let older =
+                |older: &&Record| older.input().id < id && older.input().shape == shape && older.is_live(self.now);
+            if first && let Some(older) = self.waiting(batch.method).find(older) {
+                panic!("{:?} was overtaken by {:?}", older.input(), record.input());
+            }
+            let record = self.calls.get_mut(&id).expect("an accepted call");
+            fresh += usize::from(record.dispatch(&entry.rows, self.now));
+        }
+        assert!(fresh == 0 || fresh == batch.entries.len(), "a batch that is run again has grown");
+    }
+
+    /// Nothing that could run waits for nobody; nothing outlives its deadline.
+    pub(super) fn check(&self, tally: &mut Tally) {
+        let slack = self.setup.latency * 4;
+        for record in self.open.iter().map(|id| &self.calls[id]) {
+            let is_late = record.call.deadline().is_some_and(|deadline| deadline + slack < self.now);
+            assert!(
+                !is_late || !self.batchers[record.method].alive || record.dropped,
+                "{:?} outlives its deadline",
+                record.input()
+            );
+        }
+        for method in 0..self.setup.methods.len() {
+            // A call that has ended, or been put back, may still lie there until somebody comes across it.
+            let of_method = || self.calls.values().filter(|record| record.method == method);
+            let least: usize = of_method().filter(|record| record.ends == 0).map(Record::waiting).sum();
+            let returned = |record: &Record| record.returned.iter().map(|rows| rows.len()).sum::<usize>();
+            let ended = |record: &Record| if record.ends > 0 { record.waiting() } else { 0 };
+            let most = least + of_method().map(|record| returned(record) + ended(record)).sum::<usize>();
+            let queued = self.board.queued(method);
+            assert!((least..=most).contains(&queued), "{queued} rows are said to wait, not {least} to {most}");
+        }
+        let somebody_looks = self.wakes > 0 || self.seats.iter().any(|seat| matches!(seat.executor, Executor::Unheard));
+        if !self.has_idle() || somebody_looks {
+            return;
+        }
+        for (method, limits) in self.setup.methods.iter().enumerate() {
+            for shape in 0..self.setup.shapes {
+                let of_shape = |record: &&Record| record.input().shape == shape && record.is_live(self.now);
+                let mut lane = self.waiting(method).filter(of_shape).peekable();
+                let Some(oldest) = lane.peek().map(|record| record.call.arrived) else { continue };
+                let rows: usize = lane.map(Record::waiting).sum();
+                let waits_for_company = limits.batching == Batching::Window
+                    && !self.is_ending()
+                    && rows < limits.max_batch_size.get()
+                    && (self.now.duration_since(oldest) < limits.max_latency.saturating_add(slack)
+                        || !self.batchers[method].alive);
+                assert!(waits_for_company, "{rows} rows of method {method} wait while an executor is idle");
+            }
+        }
+        for record in self.open.iter().map(|id| &self.calls[id]).filter(|record| record.is_live(self.now)) {
+            assert!(record.returned.is_empty(), "{:?} is to run again, and an executor is idle", record.input());
+        }
+        for record in
+            self.calls.values().filter(|record| record.lone && record.call.arrived == self.now && !record.dropped)
+        {
+            assert!(record.next_row > 0, "{:?} came alone and did not start at once", record.input());
+            tally.add("lone");
+        }
+    }
+}

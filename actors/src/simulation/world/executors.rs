@@ -1,0 +1,97 @@
+//! Executors: what they run, how that ends, and what becomes of it.
+
+use std::sync::Arc;
+
+use super::{Event, Executor, Seat, Tally, World};
+use crate::board::{Effects, Next};
+use crate::queue::{Batch, Entry};
+use crate::recovery::Failure;
+use crate::simulation::toy::{Nature, Toy};
+use crate::{Part, Worker};
+
+impl World<'_> {
+    /// The executor's handler of a wake, until it has nothing to do.
+    pub(super) fn work(&mut self, seat: usize, tally: &mut Tally) {
+        loop {
+            let mut effects = Effects::default();
+            let next = self.board.next(seat, self.now, &mut effects);
+            self.carry_out(effects, tally);
+            match next {
+                Next::Run(batch) => return self.start(seat, batch, tally),
+                Next::Retire => {
+                    self.seats[seat].life += 1;
+                    self.seats[seat].executor = Executor::Unheard;
+                    return self.soon(Event::Exit { seat, drained: true });
+                }
+                Next::Idle if self.seats[seat].mail > 0 => self.seats[seat].mail -= 1,
+                Next::Idle => {
+                    self.seats[seat].executor = Executor::Listening;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, seat: usize, batch: Arc<Batch<Toy>>, tally: &mut Tally) {
+        self.check_batch(&batch, tally);
+        let life = self.seats[seat].life;
+        let takes = self.setup.run.mul_f64(self.rng.f64());
+        let is_deadly = batch.entries.iter().any(|entry| entry.call.input.nature == Nature::Deadly);
+        self.seats[seat].executor = Executor::Running(batch);
+        if is_deadly || self.rng.f64() < self.setup.death {
+            self.plan(takes, Event::Die { seat, life });
+        } else {
+            self.plan(takes, Event::Finish { seat, life });
+        }
+    }
+
+    pub(super) fn finish(&mut self, seat: usize, tally: &mut Tally) {
+        let Executor::Running(batch) = &self.seats[seat].executor else { panic!("it finishes what it does not run") };
+        let batch = Arc::clone(batch);
+        let part = |entry: &Entry<Toy>| (Arc::clone(&entry.call), entry.rows.clone());
+        let entries: Vec<_> = batch.entries.iter().map(part).collect();
+        let parts: Vec<_> =
+            entries.iter().map(|(call, rows)| Part { input: &call.input, rows: rows.clone() }).collect();
+        match Toy.run(batch.method, &parts) {
+            Ok(outputs) => {
+                for ((call, rows), output) in entries.iter().zip(outputs) {
+                    if let Some((end, error)) = call.add(rows.clone(), output) {
+                        self.count(call.input.id, &end, error.as_ref(), tally);
+                    }
+                }
+                self.board.observe(batch.method, batch.rows(), self.setup.run);
+            }
+            Err(error) => self.recover(&batch, Failure::Error(error), tally),
+        }
+        drop((batch, entries));
+        self.work(seat, tally);
+    }
+
+    pub(super) fn kill(&mut self, seat: usize) {
+        self.seats[seat] = Seat { executor: Executor::Unheard, life: self.seats[seat].life + 1, mail: 0 };
+        self.soon(Event::Exit { seat, drained: false });
+    }
+
+    pub(super) fn recover(&mut self, batch: &Batch<Toy>, failure: Failure, tally: &mut Tally) {
+        for entry in &batch.entries {
+            let record = self.calls.get_mut(&entry.call.input.id).expect("an accepted call");
+            match failure {
+                Failure::Crash(_) => *record.crashes.entry(entry.rows.start).or_default() += 1,
+                Failure::Error(_) => record.refused = true,
+            }
+        }
+        let is_crash = matches!(failure, Failure::Crash(_));
+        let mut effects = Effects::default();
+        self.board.recover(batch, failure, &mut effects);
+        self.carry_out(effects, tally);
+        let mut returned = 0;
+        for entry in &batch.entries {
+            let record = self.calls.get_mut(&entry.call.input.id).expect("an accepted call");
+            record.put_back(&entry.rows);
+            returned += u32::from(record.ends == 0);
+        }
+        if returned > 0 {
+            tally.add(if is_crash { "run again" } else { "halved" });
+        }
+    }
+}

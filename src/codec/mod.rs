@@ -9,12 +9,16 @@
 //!
 //! * [`json`]: every kind of value but raw bytes.
 //! * [`npy`]: one tensor.
+//! * [`Format`]: which of them, or plain text, or raw bytes, by media type.
 
+mod format;
 pub mod json;
 pub mod npy;
 
 #[cfg(test)]
 mod tests;
+
+pub use format::Format;
 
 use crate::value::DType;
 

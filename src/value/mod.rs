@@ -8,6 +8,7 @@
 
 mod array;
 mod dtype;
+pub(crate) mod gather;
 mod shape;
 mod signature;
 mod spec;

@@ -87,16 +87,6 @@ impl Signature {
         Ok(())
     }
 
-    /// Whether the calls of these inputs may share a batch: same kinds, and same sizes in every dimension but the
-    /// batch dimension.
-    pub fn can_share_batch(&self, one: &[Value], other: &[Value]) -> bool {
-        let Some(batching) = self.batching else { return false };
-        one.iter().zip(other).all(|pair| match pair {
-            (Value::Tensor(one), Value::Tensor(other)) => one.shape().same_but(other.shape(), batching.input_dim),
-            (one, other) => one.kind() == other.kind(),
-        })
-    }
-
     /// What a call of no rows is answered with, without running anything: outputs of no rows.
     ///
     /// # Errors

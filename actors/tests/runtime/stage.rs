@@ -1,0 +1,349 @@
+//! The worker, the gate, the observer and the scene that these tests share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ekiden_actors::{
+    BatchReport, CallError, CallOptions, Exit, Factory, Handle, MethodError, MethodLimits, Observer, OpenError, Part,
+    Reply, RestartLimits, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime, Worker,
+};
+
+/// The bound of every wait. It passes only where something hangs.
+pub const LONG: Duration = Duration::from_secs(30);
+
+pub fn size(size: usize) -> NonZeroUsize {
+    NonZeroUsize::new(size).expect("not zero")
+}
+
+pub fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a whole test, which fails if it takes too long.
+pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (sender, done) = channel();
+    let thread = thread::Builder::new().name("test".to_owned()).spawn(move || {
+        test();
+        let _ = sender.send(());
+    });
+    let thread = thread.expect("a thread");
+    match done.recv_timeout(LONG * 2) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the test hangs"),
+        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}
+
+/// Runs a future on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it hangs") })
+}
+
+/// Where a worker stops until the test lets it go on.
+#[derive(Debug)]
+pub struct Gate {
+    entered: Sender<()>,
+    opened: Mutex<Receiver<()>>,
+}
+
+/// The test's side of a gate. Dropping it opens the gate for good.
+pub struct Keeper {
+    entered: Receiver<()>,
+    open: Sender<()>,
+}
+
+pub fn gate() -> (Arc<Gate>, Keeper) {
+    let (enter, entered) = channel();
+    let (open, opened) = channel();
+    (Arc::new(Gate { entered: enter, opened: Mutex::new(opened) }), Keeper { entered, open })
+}
+
+impl Gate {
+    pub fn pass(&self) {
+        let _ = self.entered.send(());
+        let _ = lock(&self.opened).recv();
+    }
+}
+
+impl Keeper {
+    /// Waits until somebody stands at the gate.
+    pub fn wait(&self) {
+        self.entered.recv_timeout(LONG).expect("nobody came to the gate");
+    }
+
+    pub fn open(&self) {
+        let _ = self.open.send(());
+    }
+}
+
+/// What a call does when it runs.
+#[derive(Debug, Default)]
+pub enum Act {
+    #[default]
+    Echo,
+    /// The method refuses the batch.
+    Refuse,
+    Panic,
+    /// It panics with something that is not a string.
+    PanicOddly,
+    /// It panics when its pieces are joined.
+    PanicInJoin,
+    /// The method returns too few outputs.
+    Swallow,
+    Gate(Arc<Gate>),
+    /// As `Gate`, and panics after it.
+    GateAndPanic(Arc<Gate>),
+}
+
+#[derive(Debug)]
+pub struct Input {
+    pub value: u64,
+    pub rows: usize,
+    pub act: Act,
+}
+
+/// The right answer.
+pub fn answer(value: u64, rows: usize) -> Vec<u64> {
+    (0..rows as u64).map(|row| value * 1_000 + row).collect()
+}
+
+type Open = Box<dyn Fn(usize, usize) -> Result<(), OpenError> + Send + Sync>;
+type Before = Box<dyn Fn(&[u64]) + Send + Sync>;
+
+/// What the workers of one runner do and have done.
+pub struct Script {
+    /// Given the slot and how many have been opened before.
+    open: Open,
+    /// Sees the values of each batch before it runs.
+    before: Before,
+    drop_panics: bool,
+    opened: AtomicUsize,
+    /// The values and the rows of each batch, the thread that ran it.
+    pub batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
+}
+
+pub struct Toy(Arc<Script>);
+
+impl Worker for Toy {
+    type Input = Input;
+    type Output = Vec<u64>;
+
+    fn can_share_batch(_: &Input, _: &Input) -> bool {
+        true
+    }
+
+    fn run(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<Vec<Vec<u64>>, MethodError> {
+        let values: Vec<u64> = parts.iter().map(|part| part.input.value).collect();
+        let rows = parts.iter().map(|part| part.rows.len()).sum();
+        let thread = thread::current().name().unwrap_or_default().to_owned();
+        lock(&self.0.batches).push((values.clone(), rows, thread));
+        (self.0.before)(&values);
+        for part in parts {
+            match &part.input.act {
+                Act::Echo | Act::PanicInJoin => {}
+                Act::Refuse => return Err(MethodError::invalid_input("refused")),
+                Act::Panic => panic!("told to"),
+                Act::PanicOddly => std::panic::panic_any(7_u8),
+                Act::Swallow => return Ok(Vec::new()),
+                Act::Gate(gate) => gate.pass(),
+                Act::GateAndPanic(gate) => {
+                    gate.pass();
+                    panic!("told to, behind the gate");
+                }
+            }
+        }
+        let output = |part: &Part<'_, Input>| answer(part.input.value, part.input.rows)[part.rows.clone()].to_vec();
+        Ok(parts.iter().map(output).collect())
+    }
+
+    fn join(input: &Input, pieces: Vec<Vec<u64>>) -> Result<Vec<u64>, MethodError> {
+        assert!(!matches!(input.act, Act::PanicInJoin), "told to, in join");
+        Ok(pieces.concat())
+    }
+}
+
+impl Drop for Toy {
+    fn drop(&mut self) {
+        assert!(!self.0.drop_panics, "told to, in drop");
+    }
+}
+
+struct Maker(Arc<Script>);
+
+impl Factory for Maker {
+    type Worker = Toy;
+
+    fn open(&self, slot: usize) -> Result<Toy, OpenError> {
+        let nth = self.0.opened.fetch_add(1, Ordering::Relaxed);
+        (self.0.open)(slot, nth)?;
+        Ok(Toy(Arc::clone(&self.0)))
+    }
+}
+
+/// Counts what happens, and lets tests wait for it.
+#[derive(Default)]
+pub struct Counts {
+    counts: Mutex<BTreeMap<&'static str, usize>>,
+    changed: Condvar,
+}
+
+impl Counts {
+    fn add(&self, what: &'static str) {
+        *lock(&self.counts).entry(what).or_default() += 1;
+        self.changed.notify_all();
+    }
+
+    pub fn of(&self, what: &'static str) -> usize {
+        lock(&self.counts).get(what).copied().unwrap_or_default()
+    }
+
+    /// Waits until each has been counted this often, and no more often. Callers have their answers before that.
+    pub fn settle(&self, expected: &[(&'static str, usize)]) {
+        for &(what, times) in expected {
+            self.wait(what, times);
+            assert_eq!(self.of(what), times, "{what:?}");
+        }
+    }
+
+    /// Waits until `what` has been counted `times` times.
+    pub fn wait(&self, what: &'static str, times: usize) {
+        let missing =
+            |counts: &mut BTreeMap<&'static str, usize>| counts.get(what).copied().unwrap_or_default() < times;
+        let wait = self.changed.wait_timeout_while(lock(&self.counts), LONG, missing);
+        let (counts, timeout) = wait.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "{what:?} was not counted {times} times: {counts:?}");
+    }
+}
+
+impl Observer for Counts {
+    fn call_ended(&self, _: usize, error: Option<&CallError>, _: Duration) {
+        self.add(error.map_or("answered", CallError::code));
+    }
+
+    fn batch_ran(&self, _: usize, batch: &BatchReport<'_>) {
+        assert!(batch.rows > 0 && !batch.waits.is_empty());
+        self.add("batch ran");
+    }
+
+    fn state_changed(&self, state: RunnerState, _: Option<&str>) {
+        self.add(state.name());
+    }
+
+    fn executor_exited(&self, _: usize, _: &Exit) {
+        self.add("executor exited");
+    }
+
+    fn executor_restarted(&self, _: usize) {
+        self.add("executor restarted");
+    }
+}
+
+/// What a test sets up.
+pub struct Stage {
+    pub executors: usize,
+    pub limits: MethodLimits,
+    pub restarts: RestartLimits,
+    pub open: Open,
+    pub before: Before,
+    pub drop_panics: bool,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self {
+            executors: 1,
+            limits: MethodLimits { timeout: None, ..MethodLimits::default() },
+            restarts: RestartLimits { max_restarts: 1_000, window: LONG, backoff: ms(1), max_backoff: ms(2) },
+            open: Box::new(|_, _| Ok(())),
+            before: Box::new(|_| ()),
+            drop_panics: false,
+        }
+    }
+}
+
+pub struct Scene {
+    pub runner: Runner<Toy>,
+    pub method: Handle<Toy>,
+    pub script: Arc<Script>,
+    pub counts: Arc<Counts>,
+    pub runtime: Runtime,
+}
+
+impl Stage {
+    /// Launches the runner.
+    pub fn launch(self) -> Scene {
+        let runtime = Runtime::start().expect("a runtime");
+        let counts = Arc::new(Counts::default());
+        let script = Arc::new(Script {
+            open: self.open,
+            before: self.before,
+            drop_panics: self.drop_panics,
+            opened: AtomicUsize::new(0),
+            batches: Mutex::new(Vec::new()),
+        });
+        let spec = RunnerSpec {
+            name: "toy".to_owned(),
+            executors: size(self.executors),
+            methods: vec![self.limits],
+            restarts: self.restarts,
+            observer: Arc::clone(&counts) as Arc<dyn Observer>,
+        };
+        let runner = runtime.launch(spec, Maker(Arc::clone(&script)));
+        let method = runner.method(0);
+        Scene { runner, method, script, counts, runtime }
+    }
+
+    /// Launches the runner, and waits until it is ready.
+    pub fn start(self) -> Scene {
+        let scene = self.launch();
+        block_on(scene.runner.ready()).expect("it is ready");
+        scene
+    }
+}
+
+impl Scene {
+    pub fn try_call(
+        &self,
+        value: u64,
+        rows: usize,
+        act: Act,
+        timeout: Option<Duration>,
+    ) -> Result<Reply<Toy>, CallError> {
+        self.method.call(Input { value, rows, act }, size(rows), CallOptions { timeout })
+    }
+
+    pub fn call(&self, value: u64, act: Act) -> Reply<Toy> {
+        self.try_call(value, 1, act, None).expect("it is taken")
+    }
+
+    /// Has an executor busy until the keeper opens.
+    pub fn occupy(&self, value: u64) -> (Reply<Toy>, Keeper) {
+        let (gate, keeper) = gate();
+        let reply = self.call(value, Act::Gate(gate));
+        keeper.wait();
+        (reply, keeper)
+    }
+
+    /// The values that have reached a worker, batch by batch.
+    pub fn ran(&self) -> Vec<Vec<u64>> {
+        lock(&self.script.batches).iter().map(|(values, ..)| values.clone()).collect()
+    }
+
+    /// Waits until the runner's status is as `expected`.
+    pub fn until(&self, state: RunnerState) -> RunnerStatus {
+        self.counts.wait(state.name(), 1);
+        let status = self.runner.status();
+        assert_eq!(status.state, state);
+        status
+    }
+}

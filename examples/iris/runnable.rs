@@ -1,0 +1,37 @@
+//! The runnable: what `ekiden serve` serves under the name `iris_clf`.
+
+#[path = "model.rs"]
+mod model;
+
+use burn::tensor::activation::softmax;
+use ekiden::prelude::*;
+use model::Mlp;
+
+/// Iris classifier: four measurements in, three class probabilities out.
+pub struct IrisClf {
+    net: Mlp,
+}
+
+impl Runnable for IrisClf {
+    type Params = ();
+    const SUPPORTS: &[ResourceKind] = &[ResourceKind::NvidiaGpu, ResourceKind::Wgpu, ResourceKind::Cpu];
+    const SUPPORTS_CPU_MULTI_THREADING: bool = true;
+
+    fn open(ctx: &OpenContext<()>) -> Result<Self, OpenError> {
+        Ok(Self { net: Mlp::load(include_bytes!("iris.safetensors"), ctx.device())? })
+    }
+
+    fn methods(methods: &mut Methods<Self>) {
+        methods
+            .add("predict", Self::predict)
+            .batchable()
+            .input(TensorSpec::f32("features", [None, Some(model::FEATURES)]))
+            .output(TensorSpec::f32("probabilities", [None, Some(model::CLASSES)]));
+    }
+}
+
+impl IrisClf {
+    fn predict(&self, features: Tensor<2>) -> Result<Tensor<2>, MethodError> {
+        Ok(softmax(self.net.forward(features), 1))
+    }
+}

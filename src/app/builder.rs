@@ -1,0 +1,228 @@
+//! Building an app: layers of configuration and kinds of runnable go in, launched runners come out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ekiden_actors::Runtime;
+
+use super::App;
+use super::launch::{Kind, KindOf, PrepareError, Prepared};
+use crate::config::{Config, ConfigErrors, Origin, RunnerName, RunnerOptions, Sources, report};
+use crate::metrics::Metrics;
+use crate::runner::{DefaultStrategy, Runnable, Runner};
+use crate::serving::{Serving, suggest};
+
+/// Collects what an app is made of. Nothing runs, and nothing is read, before it is started.
+#[must_use]
+pub struct AppBuilder {
+    sources: Sources,
+    kinds: BTreeMap<String, Box<dyn Kind>>,
+    /// Runners built in code, by name.
+    runners: Vec<(RunnerOptions, Box<dyn Kind>)>,
+    problems: Vec<String>,
+}
+
+/// Why an app cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// Something else is: each line says what.
+    #[error("{}", .0.join("\n"))]
+    Invalid(Vec<String>),
+    /// The actors' thread cannot be started.
+    #[error("the actors' thread cannot be started: {0}")]
+    Runtime(std::io::Error),
+    /// A runner has failed while it was starting.
+    #[error("runner \"{runner}\" has failed: {cause}")]
+    Failed {
+        /// Which.
+        runner: String,
+        /// Why.
+        cause: Arc<str>,
+    },
+}
+
+impl AppBuilder {
+    pub(super) fn new() -> Self {
+        Self { sources: Sources::new(), kinds: BTreeMap::new(), runners: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Reads this `runners.toml`.
+    pub fn config_file(self, path: impl Into<PathBuf>) -> Self {
+        self.sources(|sources| sources.file(path))
+    }
+
+    /// Takes `text` for the content of a `runners.toml`.
+    pub fn config_text(self, text: impl Into<String>) -> Self {
+        self.sources(|sources| sources.text("runners.toml", text))
+    }
+
+    /// Reads the variables `EKIDEN__…` of this process.
+    pub fn environment(self) -> Self {
+        self.sources(Sources::process_variables)
+    }
+
+    /// Sets one option over everything else: `set("runners.iris_clf.max_batch_size=20")`.
+    pub fn set(self, assignment: impl Into<String>) -> Self {
+        self.sources(|sources| sources.set(assignment))
+    }
+
+    /// Adds sources of configuration.
+    pub fn sources(mut self, add: impl FnOnce(Sources) -> Sources) -> Self {
+        self.sources = add(self.sources);
+        self
+    }
+
+    /// Makes `R` known by this name, so that runners of the configuration can run it.
+    pub fn runnable<R: Runnable>(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let kind = KindOf::<R> { params: None, strategy: Arc::new(DefaultStrategy) };
+        if self.kinds.insert(name.clone(), Box::new(kind)).is_some() {
+            self.problems.push(format!("two runnables are registered as \"{name}\""));
+        }
+        self
+    }
+
+    /// Adds a runner. Configuration of the same name overrides what it says.
+    pub fn runner<R: Runnable>(mut self, runner: Runner<R>) -> Self {
+        let kind = KindOf::<R> { params: Some(runner.params.clone()), strategy: Arc::clone(&runner.strategy) };
+        match runner.options().read() {
+            Ok(options) => {
+                if self.runners.iter().any(|(other, _)| other.name == options.name) {
+                    self.problems.push(format!("two runners in code are named \"{}\"", options.name));
+                }
+                self.runners.push((options, Box::new(kind)));
+            }
+            Err(errors) => self.problems.push(errors.to_string()),
+        }
+        self
+    }
+
+    /// Launches all runners, and waits until each takes calls.
+    ///
+    /// # Errors
+    /// [`StartError`]: everything that is wrong with the configuration, or the first runner that has failed.
+    pub async fn start(self) -> Result<App, StartError> {
+        let app = self.launch()?;
+        match app.ready().await {
+            Ok(()) => Ok(app),
+            Err((runner, cause)) => Err(StartError::Failed { runner, cause }),
+        }
+    }
+
+    /// Launches all runners, and returns while they are starting; [`Serving::ready`] waits for them.
+    ///
+    /// # Errors
+    /// [`StartError`]: everything that is wrong with the configuration.
+    pub fn launch(self) -> Result<App, StartError> {
+        self.check()?.launch()
+    }
+
+    /// Reads and checks everything, without starting anything.
+    ///
+    /// # Errors
+    /// [`StartError`]: everything that is wrong with the configuration.
+    pub fn check(self) -> Result<CheckedApp, StartError> {
+        let (config, prepared) = self.prepare()?;
+        Ok(CheckedApp { config, prepared })
+    }
+
+    /// Overlays the layers, and checks each runner.
+    fn prepare(self) -> Result<(Config, Vec<Prepared>), StartError> {
+        let Self { mut sources, kinds, runners, mut problems } = self;
+        for (options, kind) in &runners {
+            sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
+        }
+        let mut config = Config::load(sources).map_err(StartError::Config)?;
+        let mut in_code: Vec<(RunnerName, Box<dyn Kind>)> = Vec::new();
+        for (code, kind) in runners {
+            in_code.push((code.name.clone(), kind));
+            match config.runners.iter_mut().find(|options| options.name == code.name) {
+                Some(options) => *options = code.overlay(options.clone()),
+                None => config.runners.push(code),
+            }
+        }
+        if config.runners.is_empty() && problems.is_empty() {
+            problems.push("there are no runners: list some under [[runners]], or add them in code".to_owned());
+        }
+        let mut prepared = Vec::new();
+        for options in &config.runners {
+            let own = in_code.iter().find(|(name, _)| *name == options.name).map(|(_, kind)| kind);
+            let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
+                problems.push(unknown_runnable(options, &kinds));
+                continue;
+            };
+            match kind.prepare(options.clone()) {
+                Ok(runner) => prepared.push(runner),
+                Err(PrepareError::Config(errors)) => problems.push(errors.to_string()),
+                Err(PrepareError::Other(problem)) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(StartError::Invalid(problems));
+        }
+        config.runners = prepared.iter().map(|runner| runner.options.clone()).collect();
+        Ok((config, prepared))
+    }
+}
+
+/// An app that can be launched: nothing is wrong with its configuration.
+pub struct CheckedApp {
+    config: Config,
+    prepared: Vec<Prepared>,
+}
+
+impl CheckedApp {
+    /// The configuration that would be in effect.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every effective value with the layer that it comes from, and the executors that each runner would get.
+    pub fn report(&self) -> String {
+        let methods = |options: &RunnerOptions| {
+            let runner = self.prepared.iter().find(|runner| runner.options.name == options.name);
+            runner.map(|runner| runner.methods.clone()).unwrap_or_default()
+        };
+        let mut text = report::render(&self.config, methods);
+        text.push('\n');
+        for runner in &self.prepared {
+            text.push_str(&format!("runner {}: {}\n", runner.options.name, runner.plan));
+        }
+        text
+    }
+
+    /// Launches all runners, and returns while they are starting.
+    ///
+    /// # Errors
+    /// [`StartError::Runtime`].
+    pub fn launch(self) -> Result<App, StartError> {
+        let runtime = Runtime::start().map_err(StartError::Runtime)?;
+        let metrics = Arc::new(Metrics::new());
+        let runners = self.prepared.into_iter().map(|runner| runner.launch(&runtime, &metrics)).collect();
+        Ok(App { serving: Serving::new(runners, metrics), config: Arc::new(self.config), _runtime: Arc::new(runtime) })
+    }
+}
+
+impl fmt::Debug for CheckedApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedApp").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn unknown_runnable(options: &RunnerOptions, kinds: &BTreeMap<String, Box<dyn Kind>>) -> String {
+    let origin = options.runnable.as_ref().map_or(&options.origin, |runnable| &runnable.origin);
+    let known = suggest(options.runnable(), kinds.keys().map(String::as_str));
+    let place = if *origin == Origin::Code { "code".to_owned() } else { origin.to_string() };
+    format!("{place}: runner \"{}\": there is no runnable \"{}\"{known}", options.name, options.runnable())
+}
+
+impl fmt::Debug for AppBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppBuilder").field("runnables", &self.kinds.keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! From a configured runner to a launched one: everything is checked first, and then nothing can fail any more.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use ekiden_actors::{MethodLimits, RunnerSpec, Runtime};
+
+use crate::config::{ConfigErrors, RunnerOptions};
+use crate::device;
+use crate::metrics::Metrics;
+use crate::runner::{Opener, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
+use crate::serving::{MethodHandle, RunnerEntry};
+
+/// A kind of runnable, without its type.
+pub(super) trait Kind {
+    /// Its methods' names.
+    ///
+    /// # Errors
+    /// What is wrong with their declaration.
+    fn method_names(&self) -> Result<Vec<String>, String>;
+
+    /// Checks a runner of this kind, whose options are complete, and makes it ready to be launched.
+    ///
+    /// # Errors
+    /// What is wrong, of the options or else.
+    fn prepare(&self, options: RunnerOptions) -> Result<Prepared, PrepareError>;
+}
+
+/// What is wrong with a runner.
+pub(super) enum PrepareError {
+    Config(ConfigErrors),
+    Other(String),
+}
+
+/// A runner that only waits for a runtime.
+pub(super) struct Prepared {
+    pub(super) options: RunnerOptions,
+    pub(super) methods: Vec<String>,
+    pub(super) plan: Plan,
+    launch: Box<dyn FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send>,
+}
+
+impl Prepared {
+    pub(super) fn launch(self, runtime: &Runtime, metrics: &Metrics) -> RunnerEntry {
+        (self.launch)(runtime, metrics)
+    }
+}
+
+/// Runners of `R`, with what code says about this one.
+pub(super) struct KindOf<R: Runnable> {
+    /// From a runner built in code.
+    pub(super) params: Option<R::Params>,
+    pub(super) strategy: Arc<dyn Strategy>,
+}
+
+impl<R: Runnable> Kind for KindOf<R> {
+    fn method_names(&self) -> Result<Vec<String>, String> {
+        Ok(declared::<R>()?.into_iter().map(|method| method.name).collect())
+    }
+
+    fn prepare(&self, options: RunnerOptions) -> Result<Prepared, PrepareError> {
+        let methods = declared::<R>().map_err(|problem| {
+            PrepareError::Other(format!("runnable \"{}\" is declared wrongly: {problem}", options.runnable()))
+        })?;
+        let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let options = options.match_methods(&known).map_err(PrepareError::Config)?;
+        let params = self.read_params(&options).map_err(PrepareError::Other)?;
+        let plan = self.plan(&options).map_err(PrepareError::Other)?;
+        let executors = NonZeroUsize::new(plan.executors.len()).ok_or_else(|| {
+            PrepareError::Other(format!(
+                "runner \"{}\": the strategy {:?} chose no executors",
+                options.name, self.strategy
+            ))
+        })?;
+        let models = options.models.as_ref().map(|models| models.value.clone()).unwrap_or_default();
+        let opener = Opener::<R> { params, models, methods: methods.into() };
+        let launch = launcher(&options, opener, plan.clone(), executors);
+        Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })
+    }
+}
+
+impl<R: Runnable> KindOf<R> {
+    fn read_params(&self, options: &RunnerOptions) -> Result<R::Params, String> {
+        match (&options.params, &self.params) {
+            (Some(params), _) => serde_json::from_value(params.value.clone())
+                .map_err(|error| format!("{}: runner \"{}\": params: {error}", params.origin, options.name)),
+            (None, Some(params)) => Ok(params.clone()),
+            // A runnable without parameters takes `()`, one with optional ones an empty table.
+            (None, None) => serde_json::from_value(serde_json::Value::Null)
+                .or_else(|_| serde_json::from_value(serde_json::json!({})))
+                .map_err(|error| format!("{}: runner \"{}\": [runners.params]: {error}", options.origin, options.name)),
+        }
+    }
+
+    fn plan(&self, options: &RunnerOptions) -> Result<Plan, String> {
+        let resources = Resources {
+            cpu: options.cpu.as_ref().map(|cpu| cpu.value),
+            nvidia_gpu: options.nvidia_gpu.as_ref().map_or(0, |gpus| gpus.value),
+            custom: options.custom_resources.iter().map(|(name, amount)| (name.clone(), amount.value)).collect(),
+        };
+        let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
+        let problem =
+            |error: &dyn std::fmt::Display| format!("{}: runner \"{}\": {error}", options.origin, options.name);
+        let plan = self.strategy.plan(&resources, support).map_err(|error| problem(&error))?;
+        for place in &plan.executors {
+            device::check(&place.device).map_err(|error| problem(&error))?;
+        }
+        Ok(plan)
+    }
+}
+
+fn launcher<R: Runnable>(
+    options: &RunnerOptions,
+    opener: Opener<R>,
+    plan: Plan,
+    executors: NonZeroUsize,
+) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
+    let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
+    let restarts = options.restart_limits();
+    let about: Vec<_> = opener
+        .methods
+        .iter()
+        .map(|method| {
+            let mut limits = options.method_limits(&method.name);
+            if method.signature.batching.is_none() {
+                limits.batching = ekiden_actors::Batching::Off;
+            }
+            (method.name.clone(), method.signature.clone(), limits)
+        })
+        .collect();
+    move |runtime, metrics| {
+        let names: Vec<&str> = about.iter().map(|(name, _, _)| name.as_str()).collect();
+        let limits: Vec<MethodLimits> = about.iter().map(|(_, _, limits)| limits.clone()).collect();
+        let observer = Arc::new(metrics.observer(&name, &names));
+        let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
+        let reason = plan.reason.clone();
+        let actor = runtime.launch(spec, RunnerFactory { opener, places: plan.executors });
+        let methods = about
+            .into_iter()
+            .enumerate()
+            .map(|(index, (name, signature, limits))| MethodHandle::new(name, signature, limits, actor.method(index)));
+        RunnerEntry { methods: methods.collect(), name, runnable, plan: reason, actor }
+    }
+}

@@ -1,0 +1,100 @@
+//! The embedding API: an app is a set of runners, configured, launched and supervised together.
+
+mod builder;
+mod launch;
+
+pub use builder::{AppBuilder, CheckedApp, StartError};
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekiden_actors::{CallError, Runtime};
+
+use crate::config::Config;
+use crate::runner::{IntoInputs, Method, Outputs, TypeMismatch};
+use crate::serving::{RunnerEntry, Serving};
+
+/// Runners that have been launched. Clones are cheap and mean the same app.
+///
+/// Dropping the last clone refuses what has not been answered; [`App::shutdown`] finishes it first.
+#[derive(Clone, Debug)]
+pub struct App {
+    serving: Serving,
+    config: Arc<Config>,
+    /// Lives as long as the app.
+    _runtime: Arc<Runtime>,
+}
+
+impl App {
+    /// Builds an app.
+    pub fn builder() -> AppBuilder {
+        AppBuilder::new()
+    }
+
+    /// The runner of this name.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`] that lists the runners there are.
+    pub fn runner(&self, name: &str) -> Result<RunnerRef<'_>, CallError> {
+        self.serving.entry(name).map(RunnerRef)
+    }
+
+    /// The configuration in effect.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes no more calls, finishes those it has taken, for at most `grace`, and ends its runners.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.serving.drain(grace).await;
+    }
+}
+
+impl Deref for App {
+    type Target = Serving;
+
+    fn deref(&self) -> &Serving {
+        &self.serving
+    }
+}
+
+impl AsRef<Serving> for App {
+    fn as_ref(&self) -> &Serving {
+        &self.serving
+    }
+}
+
+/// One runner of an app.
+#[derive(Clone, Copy, Debug)]
+pub struct RunnerRef<'a>(&'a RunnerEntry);
+
+impl RunnerRef<'_> {
+    /// A handle to the method of this name, which takes `I` and returns `O`: each a [`Data`](crate::Data), or a tuple
+    /// of several.
+    ///
+    /// # Errors
+    /// If there is no such method, or its inputs and outputs are of other types; the message says of which.
+    pub fn method<I: IntoInputs, O: Outputs>(&self, name: &str) -> Result<Method<I, O>, MethodLookupError> {
+        Ok(Method::new(self.0.method(name)?.clone(), &self.0.name)?)
+    }
+}
+
+impl Deref for RunnerRef<'_> {
+    type Target = RunnerEntry;
+
+    fn deref(&self) -> &RunnerEntry {
+        self.0
+    }
+}
+
+/// Why there is no handle to a method.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MethodLookupError {
+    /// There is no such method.
+    #[error(transparent)]
+    NotFound(#[from] CallError),
+    /// It has other types.
+    #[error(transparent)]
+    Types(#[from] TypeMismatch),
+}

@@ -1,0 +1,122 @@
+//! The command line.
+
+mod check;
+mod log;
+mod runners;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use ekiden::app::AppBuilder;
+use ekiden::{App, StartError};
+
+use crate::iris::IrisClf;
+
+/// Serves models: every runner method is a supervised batching actor.
+#[derive(Parser)]
+#[command(name = "ekiden", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 something failed while it ran; 2 the command line or the \
+configuration is wrong.\nLogs go to standard error; RUST_LOG sets how much is logged (error, warn, info, debug, trace).";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the runners of a configuration over HTTP
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        bind: Option<String>,
+    },
+    /// Check a configuration without starting anything, and print every value in effect with where it comes from
+    Check {
+        /// The configuration [default: runners.toml of the working directory, else the built-in one]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Ask a running server what it serves, and how that does
+    Runners {
+        /// One runner only
+        #[arg(value_name = "RUNNER")]
+        runner: Option<String>,
+        /// The server
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+        url: String,
+        /// Print the server's JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration [default: runners.toml of the working directory, else the built-in one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Why a command ended without success.
+enum Failure {
+    /// The command line or the configuration is wrong.
+    Usage(String),
+    /// Something failed.
+    Run(String),
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(_) | StartError::Invalid(_) => Self::Usage(error.to_string()),
+            StartError::Runtime(_) | StartError::Failed { .. } => Self::Run(error.to_string()),
+        }
+    }
+}
+
+/// Runs the program.
+pub(crate) fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { config, bind } => serve::serve(config, bind),
+        Command::Check { file, set } => check::check(file, set),
+        Command::Runners { runner, url, json } => runners::runners(runner.as_deref(), &url, json),
+    };
+    let (code, message) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Run(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
+    };
+    eprintln!("error: {message}");
+    ExitCode::from(code)
+}
+
+/// The configuration that every command reads, and the runnables that this program has; with what it was read from.
+fn app(args: ConfigArgs) -> (AppBuilder, String) {
+    let ConfigArgs { config, set } = args;
+    let default = Path::new("runners.toml");
+    let (builder, source) = match config {
+        Some(file) => {
+            let source = file.display().to_string();
+            (App::builder().config_file(file), source)
+        }
+        None if default.exists() => (App::builder().config_file(default), default.display().to_string()),
+        None => {
+            let name = "built-in runners.toml";
+            let text = include_str!("../../runners.toml");
+            (App::builder().sources(|sources| sources.text(name, text)), name.to_owned())
+        }
+    };
+    let builder = set.into_iter().fold(builder.environment(), AppBuilder::set);
+    (builder.runnable::<IrisClf>("iris_clf"), source)
+}

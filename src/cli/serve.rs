@@ -1,0 +1,151 @@
+//! `ekiden serve`.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Instant;
+
+use actix_web::rt::System;
+use ekiden::App;
+use ekiden::http::{self, ServeOptions};
+use ekiden::serving::{MethodHandle, RunnerEntry};
+use ekiden::value::{TensorSpec, ValueSpec};
+
+use super::{ConfigArgs, Failure, app, log};
+
+pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failure> {
+    let started = Instant::now();
+    let (mut builder, source) = app(args);
+    if let Some(bind) = bind {
+        builder = builder.sources(|sources| sources.flag("--bind", "server.bind", bind));
+    }
+    let checked = builder.check()?;
+    let server = checked.config().server.clone();
+    log::start(server.log_format.value);
+    let bind = server.bind.value.to_string();
+    let listener = TcpListener::bind(&bind).map_err(|error| {
+        Failure::Run(format!("cannot listen on {bind} ({}): {error}; choose another with --bind", server.bind.origin))
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::Run(error.to_string()))?;
+    let app = checked.launch()?;
+    describe(&app, &source, address);
+    let options = ServeOptions {
+        workers: server.workers.value,
+        max_body_bytes: server.max_body_bytes.value,
+        grace: server.grace.value,
+    };
+    let served = System::new().block_on(async {
+        let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
+        let served = http::serve(&app, listener, options, stop_signal()).await;
+        ready.abort();
+        served
+    });
+    served.map_err(|error| Failure::Run(format!("the HTTP server has failed: {error}")))?;
+    println!("stopped");
+    Ok(())
+}
+
+fn describe(app: &App, source: &str, address: SocketAddr) {
+    println!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION"));
+    for runner in app.runners() {
+        println!("  {}: {}", runner.name, runner.plan);
+        for method in &runner.methods {
+            println!("    {}", signature(method));
+        }
+    }
+    println!("listening on http://{address}");
+}
+
+/// Says when all runners take calls, with a call to try.
+async fn announce(app: App, address: SocketAddr, started: Instant) {
+    if let Err((runner, cause)) = app.ready().await {
+        eprintln!(
+            "runner \"{runner}\" has failed: {cause}\nThe others go on; http://{address}/readyz says why this server is not ready."
+        );
+        return;
+    }
+    println!("ready in {:.2} s; try", started.elapsed().as_secs_f64());
+    for runner in app.runners().iter().take(1) {
+        println!("  {}", curl(runner, address));
+    }
+}
+
+fn signature(method: &MethodHandle) -> String {
+    let list = |specs: &[ValueSpec]| {
+        let specs: Vec<String> = specs.iter().map(|spec| format!("{}: {spec}", spec.name())).collect();
+        specs.join(", ")
+    };
+    let signature = method.signature();
+    format!("{}({}) -> {}", method.name(), list(&signature.inputs), list(&signature.outputs))
+}
+
+fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
+    let Some(method) = runner.methods.first() else { return format!("curl http://{address}/v1/runners") };
+    let inputs = &method.signature().inputs;
+    let body = match inputs.as_slice() {
+        [input] => example(input),
+        several => {
+            let members: Vec<String> =
+                several.iter().map(|input| format!("\"{}\": {}", input.name(), example(input))).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+    };
+    let path = format!("http://{address}/v1/runners/{}/{}", runner.name, method.name());
+    format!("curl {path} -H 'content-type: application/json' -d '{body}'")
+}
+
+/// A value that fits a spec, as JSON.
+fn example(spec: &ValueSpec) -> String {
+    match spec {
+        ValueSpec::Tensor(tensor) => tensor_example(tensor),
+        ValueSpec::List(_) => "[\"example\"]".to_owned(),
+        ValueSpec::Json(_) => "{}".to_owned(),
+        ValueSpec::Text(_) | ValueSpec::Bytes(_) => "\"example\"".to_owned(),
+    }
+}
+
+fn tensor_example(spec: &TensorSpec) -> String {
+    let number = match spec.dtype() {
+        ekiden::value::DType::Bool => "true",
+        dtype if dtype.is_float() => "1.0",
+        _ => "1",
+    };
+    let shape = spec.shape().unwrap_or(&[None]);
+    shape.iter().rev().fold(number.to_owned(), |inner, size| {
+        let row = vec![inner; size.unwrap_or(1)];
+        format!("[{}]", row.join(","))
+    })
+}
+
+/// SIGTERM or SIGINT (Ctrl-C). A second one ends the process at once.
+async fn stop_signal() {
+    wait_for_signal().await;
+    tracing::info!("stopping: finishing what was accepted; another signal stops at once");
+    actix_web::rt::spawn(async {
+        wait_for_signal().await;
+        std::process::exit(130);
+    });
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "signals cannot be received");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        tracing::error!(%error, "signals cannot be received");
+        std::future::pending::<()>().await;
+    }
+}

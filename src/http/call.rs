@@ -1,0 +1,132 @@
+//! `POST /v1/runners/{runner}/{method}`: a body in, the method's outputs out.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use ekiden_actors::{CallError, CallOptions};
+
+use super::Api;
+use super::error::Refusal;
+use crate::codec::Format;
+use crate::serving::MethodHandle;
+
+/// Identifies a request in logs; echoed, or made where the client sends none.
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+/// How long the call may take, in milliseconds.
+const TIMEOUT: &str = "ekiden-timeout-ms";
+/// The longest request id that is taken over.
+const MAX_REQUEST_ID: usize = 128;
+
+pub(super) async fn call(
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+    api: web::Data<Api>,
+) -> HttpResponse {
+    let outcome = answer(&request, body, &api).await;
+    let id = request_id(&request, &api);
+    let mut response = match outcome {
+        Ok((format, body)) => {
+            tracing::debug!(path = request.path(), id = ?id, "answered");
+            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, static_value(format))).body(body)
+        }
+        Err(refusal) => {
+            let (status, code, message) = (refusal.status.as_u16(), refusal.code, refusal.message.as_str());
+            if refusal.status == StatusCode::INTERNAL_SERVER_ERROR {
+                tracing::warn!(path = request.path(), id = ?id, status, code, message, "failed");
+            } else {
+                tracing::debug!(path = request.path(), id = ?id, status, code, message, "refused");
+            }
+            refusal.response()
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, id);
+    if api.draining.load(Ordering::Relaxed) {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+async fn answer(
+    request: &HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+    api: &Api,
+) -> Result<(Format, Bytes), Refusal> {
+    let part = |name| request.match_info().get(name).unwrap_or_default();
+    let runner = api.serving.entry(part("runner")).map_err(|error| Refusal::from(&error))?;
+    let method = runner.method(part("method")).map_err(|error| Refusal::from(&error))?;
+    let refused = |error: CallError| {
+        method.refuse(&error);
+        Refusal::from(&error)
+    };
+    let body = body.map_err(|error| refused(unreadable(&error)))?;
+    let format = request_format(request)?;
+    let options = CallOptions { timeout: timeout(request).map_err(refused)? };
+    let inputs = format
+        .decode(&body, method.signature())
+        .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
+    let outputs = method.async_run(inputs, options).await.map_err(|error| Refusal::from(&error))?;
+    encode(request, format, method, &outputs)
+}
+
+fn encode(
+    request: &HttpRequest,
+    format: Format,
+    method: &MethodHandle,
+    outputs: &[crate::value::Value],
+) -> Result<(Format, Bytes), Refusal> {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = accepted.and_then(Format::accepted).unwrap_or(format);
+    format
+        .encode(method.signature(), outputs)
+        .map_err(|error| Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error.to_string()))
+}
+
+/// The format of the request's body; JSON where it does not say.
+fn request_format(request: &HttpRequest) -> Result<Format, Refusal> {
+    let Some(media_type) = request.headers().get(header::CONTENT_TYPE) else { return Ok(Format::Json) };
+    media_type.to_str().ok().and_then(Format::of_media_type).ok_or_else(|| {
+        let known: Vec<_> = Format::ALL.iter().map(|format| format.media_type()).collect();
+        let message = format!("content-type {media_type:?} is not understood; send one of: {}", known.join(", "));
+        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    })
+}
+
+fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
+    let Some(value) = request.headers().get(TIMEOUT) else { return Ok(None) };
+    let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u32>().ok()).filter(|&ms| ms > 0);
+    match milliseconds {
+        Some(milliseconds) => Ok(Some(Duration::from_millis(milliseconds.into()))),
+        None => Err(CallError::invalid_input(format!(
+            "header {TIMEOUT}: expected a whole number of milliseconds of at least 1, found {value:?}"
+        ))),
+    }
+}
+
+fn unreadable(error: &actix_web::Error) -> CallError {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => {
+            CallError::TooLarge("the body is larger than the server's max_body_bytes".into())
+        }
+        _ => CallError::invalid_input(format!("the body could not be read: {error}")),
+    }
+}
+
+fn static_value(format: Format) -> HeaderValue {
+    HeaderValue::from_static(format.media_type())
+}
+
+fn request_id(request: &HttpRequest, api: &Api) -> HeaderValue {
+    match request.headers().get(REQUEST_ID) {
+        Some(id) if !id.is_empty() && id.len() <= MAX_REQUEST_ID => id.clone(),
+        _ => {
+            let id = Bytes::from(api.request_ids.next());
+            // Hexadecimal digits are always a header's value.
+            HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Errors as answers: one status per kind, and a body `{"error": "...", "code": "..."}`.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse};
+use ekiden_actors::{CallError, Fault};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    code: &'a str,
+}
+
+/// What a refused request is answered with.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(after) = self.retry_after {
+            // Whole seconds, rounded up, as the header allows no others (RFC 9110, section 10.2.3).
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
+        }
+        response.json(Body { error: &self.message, code: self.code })
+    }
+}
+
+impl From<&CallError> for Refusal {
+    fn from(error: &CallError) -> Self {
+        let retry_after = match error {
+            CallError::Unavailable { retry_after: None, .. } => Some(Duration::from_secs(1)),
+            other => other.retry_after(),
+        };
+        Self { status: status(error), code: error.code(), message: error.to_string(), retry_after }
+    }
+}
+
+fn status(error: &CallError) -> StatusCode {
+    match error {
+        CallError::InvalidInput(_) => StatusCode::BAD_REQUEST,
+        CallError::NotFound(_) => StatusCode::NOT_FOUND,
+        CallError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        CallError::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+        CallError::Method(error) => match error.fault() {
+            Fault::Input => StatusCode::BAD_REQUEST,
+            Fault::Method => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+        CallError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
+        // Neither of the last two ever reaches a client.
+        CallError::Crashed(_) | CallError::InsideRuntime | CallError::Cancelled => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A known path, asked with a method that it does not take.
+pub(super) async fn method(request: HttpRequest) -> HttpResponse {
+    let calls = request.match_info().get("method").is_some();
+    let allowed = if calls { Method::POST } else { Method::GET };
+    let message = format!("{} {} is not possible; use {allowed}", request.method(), request.path());
+    let mut response = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).response();
+    if let Ok(value) = header::HeaderValue::from_str(allowed.as_str()) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// A path that does not exist.
+pub(super) async fn path(request: HttpRequest) -> HttpResponse {
+    let message = format!(
+        "there is nothing at {}; runners are listed at /v1/runners, and called at POST /v1/runners/{{runner}}/{{method}}",
+        request.path()
+    );
+    Refusal::new(StatusCode::NOT_FOUND, "not_found", message).response()
+}

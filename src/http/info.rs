@@ -1,0 +1,145 @@
+//! `GET /v1/runners` and `GET /v1/runners/{runner}`: what is served, and how it does.
+
+use std::time::UNIX_EPOCH;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::Api;
+use super::error::Refusal;
+use crate::serving::{MethodHandle, RunnerEntry};
+use crate::value::ValueSpec;
+
+#[derive(Serialize)]
+struct Runners<'a> {
+    runners: Vec<Runner<'a>>,
+}
+
+#[derive(Serialize)]
+struct Runner<'a> {
+    name: &'a str,
+    runnable: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    restarts: u64,
+    plan: &'a str,
+    executors: Vec<Executor>,
+    methods: Vec<Method<'a>>,
+    last_exits: Vec<Exit>,
+}
+
+#[derive(Serialize)]
+struct Executor {
+    device: String,
+    state: &'static str,
+    restarts: u64,
+}
+
+#[derive(Serialize)]
+struct Exit {
+    executor: usize,
+    unix_time_s: u64,
+    cause: String,
+}
+
+#[derive(Serialize)]
+struct Method<'a> {
+    name: &'a str,
+    inputs: Vec<Spec<'a>>,
+    outputs: Vec<Spec<'a>>,
+    batch_dims: Option<BatchDims>,
+    limits: Limits,
+    queued_rows: usize,
+}
+
+#[derive(Serialize)]
+struct BatchDims {
+    input: usize,
+    output: usize,
+}
+
+#[derive(Serialize)]
+struct Spec<'a> {
+    name: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<&'static str>,
+    /// `null` in it is any size; `null` itself, any rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<Option<&'a [Option<usize>]>>,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    batching: &'static str,
+    max_batch_size: usize,
+    max_latency_ms: f64,
+    max_queue_size: usize,
+    timeout_ms: Option<f64>,
+    retry: bool,
+}
+
+pub(super) async fn runners(api: web::Data<Api>) -> HttpResponse {
+    let runners = api.serving.runners().iter().map(describe).collect();
+    HttpResponse::Ok().json(Runners { runners })
+}
+
+pub(super) async fn runner(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    match api.serving.entry(request.match_info().get("runner").unwrap_or_default()) {
+        Ok(runner) => HttpResponse::Ok().json(describe(runner)),
+        Err(error) => Refusal::from(&error).response(),
+    }
+}
+
+fn describe(runner: &RunnerEntry) -> Runner<'_> {
+    let status = runner.status();
+    let executors = status.executors.iter().map(|executor| Executor {
+        device: executor.device.to_string(),
+        state: executor.state.name(),
+        restarts: executor.restarts,
+    });
+    let exits = status.exits.iter().map(|record| Exit {
+        executor: record.executor,
+        unix_time_s: record.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        cause: record.exit.to_string(),
+    });
+    Runner {
+        name: &runner.name,
+        runnable: &runner.runnable,
+        state: status.state.name(),
+        cause: status.cause.as_ref().map(ToString::to_string),
+        restarts: status.restarts,
+        plan: &runner.plan,
+        executors: executors.collect(),
+        methods: runner.methods.iter().map(method).collect(),
+        last_exits: exits.collect(),
+    }
+}
+
+fn method(method: &MethodHandle) -> Method<'_> {
+    let (signature, limits) = (method.signature(), method.limits());
+    Method {
+        name: method.name(),
+        inputs: signature.inputs.iter().map(spec).collect(),
+        outputs: signature.outputs.iter().map(spec).collect(),
+        batch_dims: signature.batching.map(|dims| BatchDims { input: dims.input_dim, output: dims.output_dim }),
+        limits: Limits {
+            batching: limits.batching.name(),
+            max_batch_size: limits.max_batch_size.get(),
+            max_latency_ms: limits.max_latency.as_secs_f64() * 1e3,
+            max_queue_size: limits.max_queue_size.get(),
+            timeout_ms: limits.timeout.map(|timeout| timeout.as_secs_f64() * 1e3),
+            retry: limits.retry,
+        },
+        queued_rows: method.queued_rows(),
+    }
+}
+
+fn spec(spec: &ValueSpec) -> Spec<'_> {
+    let (dtype, shape) = match spec {
+        ValueSpec::Tensor(tensor) => (Some(tensor.dtype().name()), Some(tensor.shape())),
+        _ => (None, None),
+    };
+    Spec { name: spec.name(), kind: spec.kind().name(), dtype, shape }
+}

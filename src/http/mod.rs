@@ -1,0 +1,87 @@
+//! The HTTP API on actix-web: calls, what is served, probes and metrics.
+//!
+//! | route | answers |
+//! |---|---|
+//! | `POST /v1/runners/{runner}/{method}` | the method's outputs |
+//! | `GET /v1/runners`, `GET /v1/runners/{runner}` | methods, specs, limits, executors, restarts, queues |
+//! | `GET /livez` | 200 while the process lives |
+//! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
+//! | `GET /metrics` | numbers for Prometheus |
+//!
+//! [`routes`] mounts all of them into any actix-web server; [`serve`] is a server of its own.
+
+mod call;
+mod error;
+mod info;
+mod probe;
+mod server;
+
+pub use server::{ServeOptions, serve};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use actix_web::web;
+
+use crate::serving::Serving;
+
+/// What the handlers share.
+struct Api {
+    serving: Serving,
+    /// The server is going away; keep-alive connections are told so.
+    draining: Arc<AtomicBool>,
+    request_ids: RequestIds,
+}
+
+/// Numbers requests that bring no id: 8 random digits for the server, 8 counted ones.
+struct RequestIds {
+    server: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn next(&self) -> String {
+        format!("{:08x}{:08x}", self.server, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The largest request body that is read unless told otherwise, in bytes: 64 MiB.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 64 << 20;
+
+/// Mounts the API: `actix_web::App::new().configure(ekiden::http::routes(&app))`.
+///
+/// Request bodies are read up to 64 MiB; [`routes_with`] takes another limit.
+pub fn routes<A: AsRef<Serving>>(app: &A) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + use<A> {
+    routes_with(app, DEFAULT_MAX_BODY_BYTES)
+}
+
+/// Mounts the API, and reads request bodies of up to `max_body_bytes` bytes.
+pub fn routes_with<A: AsRef<Serving>>(
+    app: &A,
+    max_body_bytes: usize,
+) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + use<A> {
+    mount(app.as_ref().clone(), max_body_bytes, Arc::new(AtomicBool::new(false)))
+}
+
+fn mount(
+    serving: Serving,
+    max_body_bytes: usize,
+    draining: Arc<AtomicBool>,
+) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send {
+    let request_ids = RequestIds { server: fastrand::u32(..), next: AtomicU64::new(0) };
+    let api = web::Data::from(Arc::new(Api { serving, draining, request_ids }));
+    move |config| {
+        let resource = |path| web::resource(path).app_data(api.clone()).default_service(web::route().to(error::method));
+        config
+            .service(
+                resource("/v1/runners/{runner}/{method}")
+                    .app_data(web::PayloadConfig::new(max_body_bytes))
+                    .route(web::post().to(call::call)),
+            )
+            .service(resource("/v1/runners").route(web::get().to(info::runners)))
+            .service(resource("/v1/runners/{runner}").route(web::get().to(info::runner)))
+            .service(resource("/livez").route(web::get().to(probe::livez)))
+            .service(resource("/readyz").route(web::get().to(probe::readyz)))
+            .service(resource("/metrics").route(web::get().to(probe::metrics)));
+    }
+}

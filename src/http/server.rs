@@ -1,0 +1,128 @@
+//! The HTTP server's life, as an actor: bind, ready, drain, stop.
+
+use std::io;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+};
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, web};
+use tokio::sync::oneshot;
+
+use super::{error, mount};
+use crate::serving::Serving;
+
+/// How the server runs.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Threads that serve HTTP.
+    pub workers: NonZeroUsize,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long calls that have been accepted may take to finish once the server stops.
+    pub grace: Duration,
+}
+
+/// Serves the API on `listener` until `stop` is done; then takes no more, finishes what was accepted within the grace
+/// period, and returns.
+///
+/// Must be called in an actix system, as `#[actix_web::main]` makes one.
+///
+/// # Errors
+/// What the listener or the server's threads fail with.
+pub async fn serve(
+    app: &impl AsRef<Serving>,
+    listener: TcpListener,
+    options: ServeOptions,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (ended, mut end) = oneshot::channel();
+    let front_end = FrontEnd {
+        serving: app.as_ref().clone(),
+        options,
+        draining: Arc::new(AtomicBool::new(false)),
+        server: None,
+        ended: Some(ended),
+    };
+    let front_end = front_end.start();
+    front_end.send(Bind(listener)).await.map_err(io::Error::other)??;
+    let lost = || io::Error::other("the HTTP server's actor was lost");
+    tokio::select! {
+        end = &mut end => return end.unwrap_or_else(|_| Err(lost())),
+        () = stop => {}
+    }
+    front_end.do_send(Drain);
+    end.await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// Owns the server.
+struct FrontEnd {
+    serving: Serving,
+    options: ServeOptions,
+    draining: Arc<AtomicBool>,
+    server: Option<ServerHandle>,
+    ended: Option<oneshot::Sender<io::Result<()>>>,
+}
+
+#[derive(Message)]
+#[rtype(result = "io::Result<()>")]
+struct Bind(TcpListener);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Drain;
+
+impl Actor for FrontEnd {
+    type Context = Context<Self>;
+}
+
+impl Handler<Bind> for FrontEnd {
+    type Result = io::Result<()>;
+
+    fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
+        let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
+        let server =
+            HttpServer::new(move || App::new().configure(routes.clone()).default_service(web::route().to(error::path)))
+                .workers(self.options.workers.get())
+                // Calls are finished by draining the runners; this is for their answers to be written.
+                .shutdown_timeout(1)
+                .disable_signals()
+                .listen(listener)?
+                .run();
+        self.server = Some(server.handle());
+        let over = server.into_actor(self).map(|result, front_end, ctx| {
+            if let Some(ended) = front_end.ended.take() {
+                // Nobody listens any more when the caller has gone.
+                let _ = ended.send(result);
+            }
+            ctx.stop();
+        });
+        ctx.spawn(over);
+        Ok(())
+    }
+}
+
+impl Handler<Drain> for FrontEnd {
+    type Result = ResponseActFuture<Self, ()>;
+
+    /// Not ready, no new connections, finish what was accepted, stop: in this order.
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        self.draining.store(true, Ordering::Relaxed);
+        let (serving, grace, server) = (self.serving.clone(), self.options.grace, self.server.clone());
+        let drain = async move {
+            if let Some(server) = &server {
+                server.pause().await;
+            }
+            serving.drain(grace).await;
+            if let Some(server) = server {
+                server.stop(true).await;
+            }
+        };
+        Box::pin(drain.into_actor(self))
+    }
+}

@@ -1,0 +1,218 @@
+//! Numbers for Prometheus: one observer per runner sees every outcome, every batch and every change of state.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use ekiden_actors::{BatchReport, CallError, Exit, Observer, RunnerState};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of what is counted per method.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    runner: String,
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    runner: String,
+    method: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunnerLabels {
+    runner: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    runner: String,
+    state: &'static str,
+}
+
+/// Makes histograms with these bounds.
+#[derive(Clone)]
+struct Buckets(fn() -> Histogram);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        (self.0)()
+    }
+}
+
+/// From 10 µs to 10 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(10e-6, 10_f64.powf(0.25), 25))
+}
+
+/// From 1 to 4096 rows.
+fn rows() -> Histogram {
+    Histogram::new(exponential_buckets(1.0, 2.0, 13))
+}
+
+type Histograms = Family<MethodLabels, Histogram, Buckets>;
+
+/// All metrics of an app.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<OutcomeLabels, Counter>,
+    queue_wait: Histograms,
+    batch_rows: Histograms,
+    execution: Histograms,
+    queue_rows: Family<MethodLabels, Gauge<i64, AtomicI64>>,
+    restarts: Family<RunnerLabels, Counter>,
+    exits: Family<RunnerLabels, Counter>,
+    states: Family<StateLabels, Gauge<i64, AtomicI64>>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("ekiden");
+        let calls = Family::default();
+        registry.register("calls", "Calls by how they ended", calls.clone());
+        let queue_wait = Family::new_with_constructor(Buckets(seconds));
+        registry.register_with_unit(
+            "queue_wait",
+            "Time that calls waited before their batch started",
+            Unit::Seconds,
+            queue_wait.clone(),
+        );
+        let batch_rows = Family::new_with_constructor(Buckets(rows));
+        registry.register("batch_rows", "Rows per batch", batch_rows.clone());
+        let execution = Family::new_with_constructor(Buckets(seconds));
+        registry.register_with_unit("execution", "Time that batches ran", Unit::Seconds, execution.clone());
+        let queue_rows = Family::default();
+        registry.register("queue_rows", "Rows that wait", queue_rows.clone());
+        let restarts = Family::default();
+        registry.register("executor_restarts", "Executors rebuilt", restarts.clone());
+        let exits = Family::default();
+        registry.register("executor_exits", "Executors that ended without having been told to", exits.clone());
+        let states = Family::default();
+        registry.register("runner_state", "1 for the state that the runner is in", states.clone());
+        Self { registry, calls, queue_wait, batch_rows, execution, queue_rows, restarts, exits, states }
+    }
+
+    /// What the runner of this name, with these methods, reports to.
+    pub(crate) fn observer(&self, runner: &str, methods: &[&str]) -> RunnerObserver {
+        let runner = runner.to_owned();
+        let by_method = |method: &&str| {
+            let labels = MethodLabels { runner: runner.clone(), method: (*method).to_owned() };
+            let outcome = |outcome: &'static str| {
+                let (runner, method) = (labels.runner.clone(), labels.method.clone());
+                self.calls.get_or_create(&OutcomeLabels { runner, method, outcome }).clone()
+            };
+            MethodMetrics {
+                ok: outcome("ok"),
+                errors: OUTCOMES.map(|code| (code, outcome(code))),
+                queue_wait: self.queue_wait.get_or_create(&labels).clone(),
+                batch_rows: self.batch_rows.get_or_create(&labels).clone(),
+                execution: self.execution.get_or_create(&labels).clone(),
+            }
+        };
+        let state = |state: RunnerState| {
+            let labels = StateLabels { runner: runner.clone(), state: state.name() };
+            (state, self.states.get_or_create(&labels).clone())
+        };
+        let labels = RunnerLabels { runner: runner.clone() };
+        RunnerObserver {
+            methods: methods.iter().map(by_method).collect(),
+            restarts: self.restarts.get_or_create(&labels).clone(),
+            exits: self.exits.get_or_create(&labels).clone(),
+            states: RunnerState::ALL.map(state),
+        }
+    }
+
+    pub(crate) fn set_queue_rows(&self, runner: &str, method: &str, rows: usize) {
+        let labels = MethodLabels { runner: runner.to_owned(), method: method.to_owned() };
+        self.queue_rows.get_or_create(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+
+    /// All of them in the OpenMetrics text format, which Prometheus reads.
+    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Every way in which a call can end, other than well.
+const OUTCOMES: [&str; 10] = [
+    "invalid_input",
+    "not_found",
+    "too_large",
+    "queue_full",
+    "method_invalid_input",
+    "method_failed",
+    "crashed",
+    "unavailable",
+    "deadline_exceeded",
+    "cancelled",
+];
+
+struct MethodMetrics {
+    ok: Counter,
+    errors: [(&'static str, Counter); OUTCOMES.len()],
+    queue_wait: Histogram,
+    batch_rows: Histogram,
+    execution: Histogram,
+}
+
+/// What one runner reports to.
+pub(crate) struct RunnerObserver {
+    methods: Arc<[MethodMetrics]>,
+    restarts: Counter,
+    exits: Counter,
+    states: [(RunnerState, Gauge<i64, AtomicI64>); RunnerState::ALL.len()],
+}
+
+impl Observer for RunnerObserver {
+    fn call_ended(&self, method: usize, error: Option<&CallError>, _elapsed: Duration) {
+        let Some(method) = self.methods.get(method) else { return };
+        match error {
+            None => {
+                method.ok.inc();
+            }
+            Some(error) => {
+                if let Some((_, counter)) = method.errors.iter().find(|(code, _)| *code == error.code()) {
+                    counter.inc();
+                }
+            }
+        }
+    }
+
+    fn batch_ran(&self, method: usize, batch: &BatchReport<'_>) {
+        let Some(method) = self.methods.get(method) else { return };
+        method.batch_rows.observe(batch.rows as f64);
+        method.execution.observe(batch.execution.as_secs_f64());
+        for wait in batch.waits {
+            method.queue_wait.observe(wait.as_secs_f64());
+        }
+    }
+
+    fn state_changed(&self, state: RunnerState, _cause: Option<&str>) {
+        for (of, gauge) in &self.states {
+            gauge.set(i64::from(*of == state));
+        }
+    }
+
+    fn executor_exited(&self, _executor: usize, _exit: &Exit) {
+        self.exits.inc();
+    }
+
+    fn executor_restarted(&self, _executor: usize) {
+        self.restarts.inc();
+    }
+}

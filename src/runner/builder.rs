@@ -1,0 +1,194 @@
+//! A runner built in code.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use super::strategy::{DefaultStrategy, Strategy};
+use super::{LocalRunner, Runnable};
+use crate::config::{CodeOptions, Setting};
+
+/// A named runnable plus its resources, limits and models, as code says; `runners.toml` and everything above it in the
+/// layers overrides what is said here.
+///
+/// What is wrong with an option is reported when the app starts, with all other errors of its configuration.
+#[derive(Clone, Debug)]
+pub struct Runner<R: Runnable> {
+    pub(crate) name: String,
+    pub(crate) params: R::Params,
+    pub(crate) models: Vec<String>,
+    pub(crate) strategy: Arc<dyn Strategy>,
+    settings: Vec<(&'static str, Setting)>,
+    resources: Vec<(String, f64)>,
+    methods: Vec<(String, MethodConfig)>,
+}
+
+impl<R: Runnable> Runner<R> {
+    /// A runner of `R` with these parameters, named after the type: `iris_clf` for `IrisClf`.
+    pub fn new(params: R::Params) -> Self {
+        Self {
+            name: snake_case(type_name::<R>()),
+            params,
+            models: Vec::new(),
+            strategy: Arc::new(DefaultStrategy),
+            settings: Vec::new(),
+            resources: Vec::new(),
+            methods: Vec::new(),
+        }
+    }
+
+    /// Its name: `[a-z0-9]([-._a-z0-9]*[a-z0-9])?`, at most 63 characters.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How resources become executors.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Strategy) -> Self {
+        self.strategy = Arc::new(strategy);
+        self
+    }
+
+    /// The tags of models that [`OpenContext::model`](super::OpenContext::model) finds.
+    #[must_use]
+    pub fn models<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.models = tags.into_iter().map(Into::into).collect();
+        let tags = self.models.clone();
+        self.set("models", tags)
+    }
+
+    /// CPUs, above 0.
+    #[must_use]
+    pub fn cpu(self, cpu: f64) -> Self {
+        self.set("cpu", cpu)
+    }
+
+    /// CUDA devices.
+    #[must_use]
+    pub fn nvidia_gpu(self, count: u32) -> Self {
+        self.set("nvidia_gpu", count)
+    }
+
+    /// An amount of another resource, for a strategy of your own.
+    #[must_use]
+    pub fn custom_resource(mut self, name: impl Into<String>, amount: f64) -> Self {
+        self.resources.push((name.into(), amount));
+        self
+    }
+
+    /// Rows in a batch, at most.
+    #[must_use]
+    pub fn max_batch_size(self, rows: usize) -> Self {
+        self.set("max_batch_size", rows)
+    }
+
+    /// Milliseconds that the oldest call may be kept waiting for company while an executor is free.
+    #[must_use]
+    pub fn max_latency_ms(self, milliseconds: u64) -> Self {
+        self.set("max_latency_ms", milliseconds)
+    }
+
+    /// Any other option, by its key in `runners.toml`: `set("max_restarts", 3_u32)`.
+    #[must_use]
+    pub fn set(mut self, key: &'static str, value: impl Into<Setting>) -> Self {
+        self.settings.push((key, value.into()));
+        self
+    }
+
+    /// What holds for one method only.
+    #[must_use]
+    pub fn method_config(mut self, method: impl Into<String>, config: MethodConfig) -> Self {
+        self.methods.push((method.into(), config));
+        self
+    }
+
+    /// Opens the runnable here and now, on this thread and the CPU: no actors, no batching, no supervision.
+    ///
+    /// For tests and notebooks; it logs a warning that says so, and one that the runner's resources and limits are
+    /// ignored.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn init_local(self) -> Result<LocalRunner<R>, super::LocalError> {
+        LocalRunner::open(self)
+    }
+
+    pub(crate) fn options(&self) -> CodeOptions {
+        let mut options = CodeOptions::new(&self.name);
+        for (key, value) in &self.settings {
+            options = options.set(key, value.clone());
+        }
+        for (name, amount) in &self.resources {
+            options = options.custom_resource(name, *amount);
+        }
+        for (method, config) in &self.methods {
+            for (key, value) in &config.settings {
+                options = options.method(method, key, value.clone());
+            }
+        }
+        options
+    }
+}
+
+/// What holds for one method of a runner.
+#[derive(Clone, Debug, Default)]
+pub struct MethodConfig {
+    settings: Vec<(&'static str, Setting)>,
+}
+
+impl MethodConfig {
+    /// Nothing but the runner's own options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rows in a batch, at most.
+    #[must_use]
+    pub fn max_batch_size(self, rows: usize) -> Self {
+        self.set("max_batch_size", rows)
+    }
+
+    /// Milliseconds that the oldest call may be kept waiting for company while an executor is free.
+    #[must_use]
+    pub fn max_latency_ms(self, milliseconds: u64) -> Self {
+        self.set("max_latency_ms", milliseconds)
+    }
+
+    /// Any other option, by its key in `runners.toml`.
+    #[must_use]
+    pub fn set(mut self, key: &'static str, value: impl Into<Setting>) -> Self {
+        self.settings.push((key, value.into()));
+        self
+    }
+}
+
+/// `iris_clf` for `some::path::IrisClf<T>`.
+fn snake_case(type_name: &str) -> String {
+    let base = type_name.split('<').next().unwrap_or(type_name);
+    let base = base.rsplit("::").next().unwrap_or(base);
+    let mut name = String::new();
+    let mut last_lower = false;
+    for c in base.chars() {
+        if c.is_ascii_uppercase() && last_lower {
+            name.push('_');
+        }
+        last_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn names_after_types() {
+        let check = |name, expected| assert_eq!(snake_case(name), expected);
+        check("IrisClf", "iris_clf");
+        check("my_crate::models::IrisClf", "iris_clf");
+        check("a::Gpt2<b::C>", "gpt2");
+        check("BERTBase", "bertbase");
+    }
+}

@@ -1,0 +1,33 @@
+//! Runnables and runners: user code, and how it comes to run on its devices.
+//!
+//! In reading order: `runnable` (what users write), `data` and `methods` (the types and functions of its methods),
+//! `builder` (a runner in code), `strategy` (from resources to executors), `open` (the factory that supervisors hold),
+//! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn).
+
+mod builder;
+mod data;
+mod local;
+mod methods;
+mod open;
+mod runnable;
+mod strategy;
+mod tensor;
+mod typed;
+
+pub use builder::{MethodConfig, Runner};
+pub use data::{Data, InputBatch, Json, Kind, ReadBack};
+pub use local::{LocalError, LocalMethod, LocalRunner};
+pub use methods::{InputParts, Inputs, MethodBuilder, MethodFn, Methods, NamedSpec, Outputs, Slot};
+pub use runnable::{OpenContext, ResourceKind, Runnable};
+pub use strategy::{DefaultStrategy, Placement, Plan, PlanError, Resources, Strategy, Support};
+pub use typed::{IntoInputs, Method, TypeMismatch};
+
+pub(crate) use methods::Method as DeclaredMethod;
+pub(crate) use open::{Opener, RunnerFactory};
+
+/// The methods that `R` declares.
+pub(crate) fn declared<R: Runnable>() -> Result<Vec<DeclaredMethod<R>>, String> {
+    let mut methods = Methods::new();
+    R::methods(&mut methods);
+    methods.build()
+}

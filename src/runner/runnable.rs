@@ -1,0 +1,93 @@
+//! User code: what a runnable is, and what it is given when it is opened.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use ekiden_actors::OpenError;
+use serde::de::DeserializeOwned;
+
+use super::Methods;
+use crate::models;
+
+/// A kind of resource that a runnable can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// CUDA devices.
+    NvidiaGpu,
+    /// The adapters that wgpu finds.
+    Wgpu,
+    /// CPU cores.
+    Cpu,
+}
+
+/// User code that serves: a type with methods, opened once per executor on that executor's device and thread.
+///
+/// It never leaves its thread, so that it need not be `Send`; where a method panics, the value is thrown away and
+/// opened anew.
+pub trait Runnable: Sized + 'static {
+    /// What `[runners.params]` holds in `runners.toml`; `()` for none.
+    type Params: DeserializeOwned + Clone + Send + Sync + 'static;
+
+    /// The kinds of resource it can run on.
+    const SUPPORTS: &'static [ResourceKind] = &[ResourceKind::Cpu];
+
+    /// Whether one instance makes use of several CPU threads. If so, a runner has one executor with all its threads;
+    /// otherwise, as many executors as it has CPUs.
+    const SUPPORTS_CPU_MULTI_THREADING: bool = false;
+
+    /// Opens it on a device: loads weights, builds tables.
+    ///
+    /// # Errors
+    /// Why it cannot be opened. The first time, that makes its runner `failed`; later, it is tried again.
+    fn open(ctx: &OpenContext<Self::Params>) -> Result<Self, OpenError>;
+
+    /// Declares its methods.
+    fn methods(methods: &mut Methods<Self>);
+}
+
+/// What a runnable is given when it is opened.
+#[derive(Clone, Debug)]
+pub struct OpenContext<P> {
+    pub(super) params: P,
+    pub(super) device: Device,
+    pub(super) threads: usize,
+    pub(super) models: Vec<String>,
+}
+
+impl<P> OpenContext<P> {
+    /// The device to put weights and inputs on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The parameters of its runner.
+    pub fn params(&self) -> &P {
+        &self.params
+    }
+
+    /// CPU threads that it may use; Burn's CPU operations do so by themselves.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The tags of its runner's models.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    /// The folder of a model in the model store, by its tag `name:version`, or its name alone where the runner lists a
+    /// model of that name.
+    ///
+    /// # Errors
+    /// If the runner does not list it, or the store does not have it.
+    pub fn model(&self, name: &str) -> Result<PathBuf, OpenError> {
+        let tag =
+            self.models.iter().find(|tag| *tag == name || tag.split(':').next() == Some(name)).ok_or_else(|| {
+                OpenError::new(format!(
+                    "the runner lists no model \"{name}\"{}",
+                    crate::serving::suggest(name, self.models.iter().map(String::as_str))
+                ))
+            })?;
+        models::folder(tag).map_err(OpenError::new)
+    }
+}

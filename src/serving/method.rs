@@ -1,0 +1,102 @@
+//! A handle to one method of a running runner: values in, values out.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use ekiden_actors::{CallError, CallOptions, Handle, MethodLimits, Reply};
+
+use super::{CallInput, ModelWorker};
+use crate::value::{Signature, Values};
+
+/// A handle to one method, for callers that know its signature only at run time. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct MethodHandle {
+    handle: Handle<ModelWorker>,
+    about: Arc<About>,
+}
+
+#[derive(Debug)]
+struct About {
+    name: String,
+    signature: Signature,
+    limits: MethodLimits,
+}
+
+impl MethodHandle {
+    pub(crate) fn new(name: String, signature: Signature, limits: MethodLimits, handle: Handle<ModelWorker>) -> Self {
+        Self { handle, about: Arc::new(About { name, signature, limits }) }
+    }
+
+    /// The method's name.
+    pub fn name(&self) -> &str {
+        &self.about.name
+    }
+
+    /// What it takes and returns.
+    pub fn signature(&self) -> &Signature {
+        &self.about.signature
+    }
+
+    /// Its limits, as they are in effect.
+    pub fn limits(&self) -> &MethodLimits {
+        &self.about.limits
+    }
+
+    /// The rows that wait for it.
+    pub fn queued_rows(&self) -> usize {
+        self.handle.queued_rows()
+    }
+
+    /// Calls the method and waits for its outputs. Dropping the future cancels the call.
+    ///
+    /// Inputs are checked before the call is queued. A call of no rows is answered with outputs of no rows, without
+    /// running anything.
+    ///
+    /// # Errors
+    /// The call's [`CallError`].
+    pub async fn async_run(&self, inputs: Values, options: CallOptions) -> Result<Values, CallError> {
+        match self.submit(inputs, options)? {
+            Submitted::Queued(reply) => reply.await,
+            Submitted::Answered(outputs) => Ok(outputs),
+        }
+    }
+
+    /// Calls the method and blocks this thread until its outputs are there. Not for async code.
+    ///
+    /// # Errors
+    /// The call's [`CallError`]; [`CallError::InsideRuntime`] in a thread that drives an async runtime.
+    pub fn run(&self, inputs: Values, options: CallOptions) -> Result<Values, CallError> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(CallError::InsideRuntime);
+        }
+        match self.submit(inputs, options)? {
+            Submitted::Queued(reply) => reply.wait(),
+            Submitted::Answered(outputs) => Ok(outputs),
+        }
+    }
+
+    /// Counts a call that was refused before it got here.
+    pub(crate) fn refuse(&self, error: &CallError) {
+        self.handle.refuse(error);
+    }
+
+    fn submit(&self, inputs: Values, options: CallOptions) -> Result<Submitted, CallError> {
+        let refused = |problem: String| {
+            let error = CallError::invalid_input(problem);
+            self.refuse(&error);
+            error
+        };
+        let signature = &self.about.signature;
+        let rows = signature.check_inputs(&inputs).map_err(refused)?;
+        let Some(rows) = NonZeroUsize::new(rows) else {
+            return signature.empty_outputs().map(Submitted::Answered).map_err(refused);
+        };
+        let input = CallInput { values: inputs, batching: signature.batching };
+        self.handle.call(input, rows, options).map(Submitted::Queued)
+    }
+}
+
+enum Submitted {
+    Queued(Reply<ModelWorker>),
+    Answered(Values),
+}

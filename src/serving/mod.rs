@@ -1,0 +1,158 @@
+//! What is being served: runners by name, their methods, and what both say of themselves.
+//!
+//! Nothing here knows what a runnable computes with, nor how calls come in: a call is [`Values`](crate::value::Values)
+//! in and out. The HTTP API and the embedding API both stand on this.
+
+mod method;
+mod worker;
+
+pub use method::MethodHandle;
+pub(crate) use worker::{CallInput, Model, ModelWorker};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ekiden_actors::{CallError, RunnerState, RunnerStatus};
+
+use crate::metrics::Metrics;
+
+/// One runner that has been launched.
+#[derive(Debug)]
+pub struct RunnerEntry {
+    /// Its name.
+    pub name: String,
+    /// The name of what it runs.
+    pub runnable: String,
+    /// Its methods.
+    pub methods: Vec<MethodHandle>,
+    /// How its executors were chosen.
+    pub plan: String,
+    pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
+}
+
+impl RunnerEntry {
+    /// Its state now.
+    pub fn status(&self) -> RunnerStatus {
+        self.actor.status()
+    }
+
+    /// The method of this name.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`] that lists the methods there are.
+    pub fn method(&self, name: &str) -> Result<&MethodHandle, CallError> {
+        self.methods.iter().find(|method| method.name() == name).ok_or_else(|| {
+            let known = self.methods.iter().map(MethodHandle::name);
+            CallError::NotFound(
+                format!("runner \"{}\" has no method \"{name}\"{}", self.name, suggest(name, known)).into(),
+            )
+        })
+    }
+}
+
+/// All runners of an app.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    runners: Arc<[RunnerEntry]>,
+    metrics: Arc<Metrics>,
+}
+
+impl Serving {
+    pub(crate) fn new(runners: Vec<RunnerEntry>, metrics: Arc<Metrics>) -> Self {
+        Self { runners: runners.into(), metrics }
+    }
+
+    /// The runners, in the order of the configuration.
+    pub fn runners(&self) -> &[RunnerEntry] {
+        &self.runners
+    }
+
+    /// The runner of this name.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`] that lists the runners there are.
+    pub fn entry(&self, name: &str) -> Result<&RunnerEntry, CallError> {
+        // A handful: looking at each is faster than hashing the name.
+        self.runners.iter().find(|runner| runner.name == name).ok_or_else(|| {
+            let known = self.runners.iter().map(|runner| runner.name.as_str());
+            CallError::NotFound(format!("there is no runner \"{name}\"{}", suggest(name, known)).into())
+        })
+    }
+
+    /// Why the app is not ready; nothing when each runner is.
+    pub fn not_ready(&self) -> Vec<(&str, RunnerState, Option<Arc<str>>)> {
+        let states = self.runners.iter().map(|runner| (runner.name.as_str(), runner.status()));
+        states
+            .filter(|(_, status)| status.state != RunnerState::Ready)
+            .map(|(name, status)| (name, status.state, status.cause))
+            .collect()
+    }
+
+    /// Waits until each runner takes calls.
+    ///
+    /// # Errors
+    /// The first runner that has failed, and why.
+    pub async fn ready(&self) -> Result<(), (String, Arc<str>)> {
+        for runner in self.runners.iter() {
+            runner.actor.ready().await.map_err(|cause| (runner.name.clone(), cause))?;
+        }
+        Ok(())
+    }
+
+    /// Has all runners finish what they have accepted, at the same time, for at most `grace`.
+    pub async fn drain(&self, grace: Duration) {
+        let drains: Vec<_> = self
+            .runners
+            .iter()
+            .map(|runner| {
+                let actor = runner.actor.clone();
+                Box::pin(async move { actor.drain(grace).await })
+            })
+            .collect();
+        join_all(drains).await;
+    }
+
+    /// All numbers, in the OpenMetrics text format, which Prometheus reads.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
+        for runner in self.runners.iter() {
+            for method in &runner.methods {
+                self.metrics.set_queue_rows(&runner.name, method.name(), method.queued_rows());
+            }
+        }
+        self.metrics.encode()
+    }
+}
+
+impl AsRef<Serving> for Serving {
+    fn as_ref(&self) -> &Serving {
+        self
+    }
+}
+
+/// Waits for all of a few futures.
+async fn join_all(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = ()>>>>) {
+    std::future::poll_fn(|cx| {
+        futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// "; did you mean …", where something is close, and what there is.
+pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    let hint = nearest.map(|(_, candidate)| format!("; did you mean \"{candidate}\"?")).unwrap_or_default();
+    if known.is_empty() {
+        format!("{hint}; there are none")
+    } else {
+        format!("{hint}; there are: {}", known.join(", "))
+    }
+}

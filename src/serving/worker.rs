@@ -1,0 +1,94 @@
+//! The worker that the actors run: an opened runnable, behind one object-safe trait.
+
+use ekiden_actors::{MethodError, Part, Worker};
+
+use crate::value::{Batching, Shape, Signature, Value, Values, gather};
+
+/// A runnable that is open on its device.
+pub(crate) trait Model {
+    /// The signature of `method`, counted as its methods were added.
+    fn signature(&self, method: usize) -> Option<&Signature>;
+
+    /// Runs `method` once on the rows of all `parts`, and returns the outputs of all rows.
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, MethodError>;
+}
+
+/// The inputs of one call, which fit their method's signature.
+#[derive(Debug)]
+pub(crate) struct CallInput {
+    pub(crate) values: Values,
+    pub(crate) batching: Option<Batching>,
+}
+
+/// Runs batches of calls on a [`Model`].
+pub(crate) struct ModelWorker(pub(crate) Box<dyn Model>);
+
+impl Worker for ModelWorker {
+    type Input = CallInput;
+    type Output = Values;
+
+    fn can_share_batch(one: &CallInput, other: &CallInput) -> bool {
+        let Some(batching) = one.batching else { return false };
+        one.values.iter().zip(&other.values).all(|pair| match pair {
+            (Value::Tensor(one), Value::Tensor(other)) => one.shape().same_but(other.shape(), batching.input_dim),
+            (one, other) => one.kind() == other.kind(),
+        })
+    }
+
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Vec<Values>, MethodError> {
+        let outputs = self.0.run(method, parts)?;
+        let signature = self.0.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
+        let rows = parts.iter().map(|part| part.rows.len()).sum();
+        signature
+            .check_outputs(&outputs, rows)
+            .map_err(|problem| MethodError::failed(format!("the runnable returned a wrong {problem}")))?;
+        match signature.batching {
+            Some(batching) if parts.len() > 1 => split(outputs, parts, batching.output_dim),
+            _ => Ok(vec![outputs]),
+        }
+    }
+
+    fn join(input: &CallInput, pieces: Vec<Values>) -> Result<Values, MethodError> {
+        let dim = input.batching.map_or(0, |batching| batching.output_dim);
+        let outputs = pieces.first().map_or(0, |piece| piece.len());
+        let mut columns: Vec<Vec<Value>> = (0..outputs).map(|_| Vec::with_capacity(pieces.len())).collect();
+        for piece in pieces {
+            for (column, value) in columns.iter_mut().zip(piece) {
+                column.push(value);
+            }
+        }
+        columns.into_iter().map(|column| gather::join(column, dim).map_err(MethodError::failed)).collect()
+    }
+}
+
+/// Gives each part its rows of each output: shared with the batch's along dimension 0, copied otherwise.
+fn split(outputs: Values, parts: &[Part<'_, CallInput>], dim: usize) -> Result<Vec<Values>, MethodError> {
+    let mut split: Vec<Values> = parts.iter().map(|_| Values::new()).collect();
+    for output in outputs {
+        match output {
+            Value::Tensor(array) => {
+                let mut start = 0;
+                for (part, values) in parts.iter().zip(&mut split) {
+                    let end = start + part.rows.len();
+                    let rows = array.slice(dim, start..end).ok_or_else(|| cannot_split(array.shape()))?;
+                    values.push(Value::Tensor(rows));
+                    start = end;
+                }
+            }
+            Value::List(items) => {
+                let mut items = items.into_iter();
+                for (part, values) in parts.iter().zip(&mut split) {
+                    values.push(Value::List(items.by_ref().take(part.rows.len()).collect()));
+                }
+            }
+            Value::Json(_) | Value::Text(_) | Value::Bytes(_) => {
+                return Err(MethodError::failed("an output of a batchable method must be a tensor or a list"));
+            }
+        }
+    }
+    Ok(split)
+}
+
+fn cannot_split(shape: &Shape) -> MethodError {
+    MethodError::failed(format!("an output of shape {shape} has fewer rows than the batch"))
+}

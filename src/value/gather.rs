@@ -1,0 +1,89 @@
+//! Rows of several arrays, side by side in one buffer.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use half::{bf16, f16};
+
+use super::{Array, DType, Element, Shape, Value};
+
+/// Some rows of an array.
+pub(crate) type Rows<'a> = (&'a Array, Range<usize>);
+
+/// The shape of these rows laid side by side along `dim`; `None` where there are no rows, or they do not fit together.
+pub(crate) fn shape(parts: &[Rows<'_>], dim: usize) -> Option<Shape> {
+    let (first, _) = parts.first()?;
+    let fits = parts.iter().all(|(array, rows)| {
+        array.dtype() == first.dtype()
+            && array.shape().same_but(first.shape(), dim)
+            && array.shape().dims().get(dim).is_some_and(|&size| rows.start <= rows.end && rows.end <= size)
+    });
+    let rows = parts.iter().map(|(_, rows)| rows.len()).sum();
+    fits.then(|| first.shape().clone().with(dim, rows))
+}
+
+/// Copies these rows side by side along `dim`, once. They must fit together, as [`shape`] tells, and be of type `T`.
+pub(crate) fn elements<T: Element>(parts: &[Rows<'_>], dim: usize) -> Vec<T> {
+    let sources: Vec<(Cow<'_, [T]>, usize, usize, Range<usize>)> = parts
+        .iter()
+        .filter_map(|(array, rows)| {
+            let (_, inner) = array.around(dim);
+            let inner = inner / array.dtype().size();
+            Some((array.elements::<T>()?, array.shape().dims()[dim] * inner, inner, rows.clone()))
+        })
+        .collect();
+    let outer = parts.first().map_or(0, |(array, _)| array.around(dim).0);
+    let per_block: usize = sources.iter().map(|(_, _, inner, rows)| rows.len() * inner).sum();
+    let mut gathered = Vec::with_capacity(outer * per_block);
+    for block in 0..outer {
+        for (source, stride, inner, rows) in &sources {
+            let start = block * stride;
+            gathered.extend_from_slice(&source[start + rows.start * inner..start + rows.end * inner]);
+        }
+    }
+    gathered
+}
+
+/// Joins the outputs of a call that was cut along `dim`.
+pub(crate) fn join(pieces: Vec<Value>, dim: usize) -> Result<Value, String> {
+    if pieces.iter().all(|piece| matches!(piece, Value::List(_))) {
+        let items = pieces.into_iter().flat_map(|piece| match piece {
+            Value::List(items) => items,
+            _ => Vec::new(),
+        });
+        return Ok(Value::List(items.collect()));
+    }
+    let arrays: Option<Vec<&Array>> = pieces
+        .iter()
+        .map(|piece| match piece {
+            Value::Tensor(array) => Some(array),
+            _ => None,
+        })
+        .collect();
+    let arrays = arrays.ok_or("the pieces of an output are of kinds that cannot be joined")?;
+    let parts: Vec<Rows<'_>> =
+        arrays.iter().map(|array| (*array, 0..array.shape().dims().get(dim).copied().unwrap_or(0))).collect();
+    concat(&parts, dim).map(Value::Tensor)
+}
+
+/// Lays rows side by side along `dim` in an array of their own.
+pub(crate) fn concat(parts: &[Rows<'_>], dim: usize) -> Result<Array, String> {
+    let shape = shape(parts, dim).ok_or("arrays that are to be joined differ in shape or dtype")?;
+    let dtype = parts.first().map_or(DType::F32, |(array, _)| array.dtype());
+    let joined = match dtype {
+        DType::Bool => Array::from_bytes(DType::Bool, shape, elements::<u8>(parts, dim).into()),
+        DType::U8 => Array::new(elements::<u8>(parts, dim), shape),
+        DType::U16 => Array::new(elements::<u16>(parts, dim), shape),
+        DType::U32 => Array::new(elements::<u32>(parts, dim), shape),
+        DType::U64 => Array::new(elements::<u64>(parts, dim), shape),
+        DType::I8 => Array::new(elements::<i8>(parts, dim), shape),
+        DType::I16 => Array::new(elements::<i16>(parts, dim), shape),
+        DType::I32 => Array::new(elements::<i32>(parts, dim), shape),
+        DType::I64 => Array::new(elements::<i64>(parts, dim), shape),
+        DType::F16 => Array::new(elements::<f16>(parts, dim), shape),
+        DType::BF16 => Array::new(elements::<bf16>(parts, dim), shape),
+        DType::F32 => Array::new(elements::<f32>(parts, dim), shape),
+        DType::F64 => Array::new(elements::<f64>(parts, dim), shape),
+    };
+    joined.map_err(|error| error.to_string())
+}

@@ -79,13 +79,21 @@ impl<W: Worker> Handler<Dismiss> for Batcher<W> {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::{Batcher, Context, Handler, Message, Worker};
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::simulation::toy::{Input, Nature, Toy, expected};
+    use crate::{
+        Batching, CallError, CallOptions, Factory, MethodLimits, OpenError, Reply, RestartLimits, Runner, RunnerSpec,
+        Runtime,
+    };
 
     /// Crashes the batcher.
     #[derive(Message)]
     #[rtype(result = "()")]
-    pub(crate) struct Crash;
+    struct Crash;
 
     impl<W: Worker> Handler<Crash> for Batcher<W> {
         type Result = ();
@@ -93,5 +101,73 @@ pub(crate) mod testing {
         fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
             panic!("the batcher was told to crash");
         }
+    }
+
+    struct Maker;
+
+    impl Factory for Maker {
+        type Worker = Toy;
+
+        fn open(&self, _: usize) -> Result<Toy, OpenError> {
+            Ok(Toy)
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it hangs") })
+    }
+
+    /// A runner whose calls start when their batcher says so, and not before.
+    fn launch(max_latency: Duration, max_restarts: u32) -> (Runtime, Runner<Toy>) {
+        let runtime = Runtime::start().expect("a runtime");
+        let limits = MethodLimits { batching: Batching::Window, max_latency, timeout: None, ..MethodLimits::default() };
+        let spec = RunnerSpec {
+            name: "toy".to_owned(),
+            executors: NonZeroUsize::MIN,
+            methods: vec![limits],
+            restarts: RestartLimits { max_restarts, ..RestartLimits::default() },
+            observer: std::sync::Arc::new(()),
+        };
+        let runner = runtime.launch(spec, Maker);
+        block_on(runner.ready()).expect("it is ready");
+        (runtime, runner)
+    }
+
+    fn call(runner: &Runner<Toy>, timeout: Option<Duration>) -> Reply<Toy> {
+        let input = Input { id: 0, shape: 0, rows: 3, nature: Nature::Good };
+        let rows = NonZeroUsize::new(3).expect("not zero");
+        runner.method(0).call(input, rows, CallOptions { timeout }).expect("it is taken")
+    }
+
+    fn crash(runner: &Runner<Toy>) {
+        runner.desk.batcher(0).expect("a batcher").do_send(Crash);
+    }
+
+    #[test]
+    fn a_crash_forgets_neither_latency_limits_nor_deadlines() {
+        let (_runtime, runner) = launch(Duration::from_millis(30), 1_000);
+        let reply = call(&runner, None);
+        crash(&runner);
+        let input = Input { id: 0, shape: 0, rows: 3, nature: Nature::Good };
+        assert_eq!(block_on(reply), Ok(expected(0, &input)));
+
+        let (_runtime, runner) = launch(Duration::MAX, 1_000);
+        let timeout = Duration::from_millis(30);
+        let reply = call(&runner, Some(timeout));
+        crash(&runner);
+        assert_eq!(block_on(reply), Err(CallError::DeadlineExceeded { timeout }));
+    }
+
+    #[test]
+    fn batchers_that_crash_spend_the_runners_budget() {
+        let (_runtime, runner) = launch(Duration::MAX, 0);
+        let reply = call(&runner, None);
+        crash(&runner);
+        let Err(CallError::Unavailable { cause, .. }) = block_on(reply) else { panic!("unavailable") };
+        assert_eq!(&*cause, "the runner has failed: the restart budget is spent; last, a batcher was lost");
+        assert_eq!(block_on(runner.ready()), Err("the restart budget is spent; last, a batcher was lost".into()));
     }
 }

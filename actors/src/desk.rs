@@ -150,6 +150,11 @@ impl<W: Worker> Desk<W> {
         self.addresses().executors[seat] = Some(address);
     }
 
+    #[cfg(test)]
+    pub(crate) fn batcher(&self, method: usize) -> Option<Addr<Batcher<W>>> {
+        self.addresses().batchers[method].clone()
+    }
+
     pub(crate) fn seat_batcher(&self, method: usize, address: Addr<Batcher<W>>) {
         self.addresses().batchers[method] = Some(address);
     }

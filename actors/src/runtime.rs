@@ -99,7 +99,7 @@ impl fmt::Debug for Runtime {
 /// A launched runner. Clones are cheap and mean the same runner.
 pub struct Runner<W: Worker> {
     name: Arc<str>,
-    desk: Arc<Desk<W>>,
+    pub(crate) desk: Arc<Desk<W>>,
     status: watch::Receiver<RunnerStatus>,
     drain: Recipient<Drain>,
 }

@@ -106,6 +106,7 @@ impl<W: Worker> Call<W> {
             return None;
         }
         let pieces = std::mem::take(&mut slot.pieces);
+        slot.rows_done = 0;
         drop(slot);
         let joined = guarded(|| W::join(&self.input, pieces.into_values().collect()))
             .unwrap_or_else(|message| Err(MethodError::failed(format!("joining its outputs panicked: {message}"))));
@@ -225,5 +226,46 @@ impl<W: Worker> Drop for Reply<W> {
 impl<W: Worker> fmt::Debug for Reply<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Reply").field(&self.0).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::toy::{Input, Nature, Toy, expected};
+
+    fn call(rows: usize) -> Arc<Call<Toy>> {
+        let input = Input { id: 1, shape: 0, rows, nature: Nature::Good };
+        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), Instant::now(), None))
+    }
+
+    #[test]
+    fn pieces_are_joined_in_order_whenever_they_come_and_however_often() {
+        let call = call(5);
+        let reply = Reply::new(Arc::clone(&call));
+        let whole = expected(0, &call.input);
+        let add = |rows: Range<usize>| call.add(rows.clone(), whole[rows].to_vec());
+        assert_eq!(add(4..5), None);
+        assert_eq!(add(0..2), None);
+        assert_eq!(add(0..2), None, "rows that were there");
+        assert_eq!(add(4..5), None, "rows that were there");
+        assert_eq!(add(2..4), Some((Ended::Now, None)));
+        assert_eq!(add(2..4), None, "after the end");
+        assert_eq!(reply.wait(), Ok(whole.clone()));
+    }
+
+    #[test]
+    fn only_the_first_end_counts_and_each_is_counted_once() {
+        let answered = call(1);
+        let reply = Reply::new(Arc::clone(&answered));
+        assert_eq!(answered.end(Err(CallError::unavailable("first"))), Ended::Now);
+        assert_eq!(answered.end(Err(CallError::unavailable("second"))), Ended::Before);
+        assert_eq!(reply.wait(), Err(CallError::unavailable("first")));
+
+        let abandoned = call(1);
+        drop(Reply::new(Arc::clone(&abandoned)));
+        assert!(abandoned.has_ended());
+        assert_eq!(abandoned.add(0..1, Vec::new()), Some((Ended::Cancelled, None)));
+        assert_eq!(abandoned.end(Err(CallError::Cancelled)), Ended::Before);
     }
 }

@@ -112,10 +112,11 @@ fn panics_need_no_message() {
 fn a_worker_may_panic_when_it_is_dropped() {
     bounded(|| {
         let scene = Stage { drop_panics: true, ..Stage::default() }.start();
-        assert!(matches!(scene.call(1, Act::Panic).wait(), Err(CallError::Crashed(_))));
+        assert_eq!(scene.call(1, Act::Panic).wait(), Err(CallError::Crashed("panicked: told to".into())));
         assert_eq!(scene.call(2, Act::Echo).wait(), Ok(answer(2, 1)));
         block_on(scene.runner.drain(LONG));
         assert_eq!(scene.runner.status().state, RunnerState::Stopped);
+        scene.counts.settle(&[("executor exited", 2)]);
     });
 }
 
@@ -128,7 +129,9 @@ fn a_worker_that_panics_at_first_is_opened_again() {
         });
         let scene = Stage { open, ..Stage::default() }.start();
         assert_eq!(scene.call(1, Act::Echo).wait(), Ok(answer(1, 1)));
-        assert_eq!(scene.runner.status().restarts, 2);
+        let status = scene.runner.status();
+        assert_eq!(status.restarts, 2);
+        assert!(status.exits.iter().all(|record| record.exit == Exit::Panicked("too early".into())), "{status:?}");
     });
 }
 

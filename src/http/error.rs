@@ -65,9 +65,7 @@ fn status(error: &CallError) -> StatusCode {
 }
 
 /// A known path, asked with a method that it does not take.
-pub(super) async fn method(request: HttpRequest) -> HttpResponse {
-    let calls = request.match_info().get("method").is_some();
-    let allowed = if calls { Method::POST } else { Method::GET };
+pub(super) fn method(request: &HttpRequest, allowed: &Method) -> HttpResponse {
     let message = format!("{} {} is not possible; use {allowed}", request.method(), request.path());
     let mut response = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).response();
     if let Ok(value) = header::HeaderValue::from_str(allowed.as_str()) {
@@ -76,11 +74,21 @@ pub(super) async fn method(request: HttpRequest) -> HttpResponse {
     response
 }
 
+/// A path that can only be read, asked otherwise.
+pub(super) async fn get_only(request: HttpRequest) -> HttpResponse {
+    method(&request, &Method::GET)
+}
+
 /// A path that does not exist.
-pub(super) async fn path(request: HttpRequest) -> HttpResponse {
+pub(super) fn path(request: &HttpRequest) -> HttpResponse {
     let message = format!(
         "there is nothing at {}; runners are listed at /v1/runners, and called at POST /v1/runners/{{runner}}/{{method}}",
         request.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message).response()
+}
+
+/// Any other path.
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    path(&request)
 }

@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::Serialize;
 
 use super::Api;
@@ -80,13 +80,13 @@ struct Limits {
     retry: bool,
 }
 
-pub(super) async fn runners(api: web::Data<Api>) -> HttpResponse {
+pub(super) fn runners(api: &Api) -> HttpResponse {
     let runners = api.serving.runners().iter().map(describe).collect();
     HttpResponse::Ok().json(Runners { runners })
 }
 
-pub(super) async fn runner(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
-    match api.serving.entry(request.match_info().get("runner").unwrap_or_default()) {
+pub(super) fn runner(name: &str, api: &Api) -> HttpResponse {
+    match api.serving.entry(name) {
         Ok(runner) => HttpResponse::Ok().json(describe(runner)),
         Err(error) => Refusal::from(&error).response(),
     }

@@ -87,7 +87,7 @@ impl Handler<Bind> for FrontEnd {
     fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
         let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
         let server =
-            HttpServer::new(move || App::new().configure(routes.clone()).default_service(web::route().to(error::path)))
+            HttpServer::new(move || App::new().configure(routes.clone()).default_service(web::to(error::not_found)))
                 .workers(self.options.workers.get())
                 // Calls are finished by draining the runners; this is for their answers to be written.
                 .shutdown_timeout(1)

@@ -31,7 +31,7 @@ pub struct Args {
     quick: bool,
 
     /// Path of the method on Ekiden.
-    #[arg(long, value_name = "PATH", default_value = "/iris_clf/predict")]
+    #[arg(long, value_name = "PATH", default_value = "/v1/runners/iris_clf/predict")]
     pub path: String,
     /// A runners.toml for Ekiden in place of the built-in one, which lists `iris_clf` with one core.
     #[arg(long, value_name = "FILE")]

@@ -139,8 +139,9 @@ impl Array {
             self.data.slice(rows.start * inner..rows.end * inner)
         } else {
             let mut copied = Vec::with_capacity(outer * rows.len() * inner);
-            for block in self.data.chunks_exact(size * inner) {
-                copied.extend_from_slice(&block[rows.start * inner..rows.end * inner]);
+            for block in 0..outer {
+                let start = block * size * inner;
+                copied.extend_from_slice(&self.data[start + rows.start * inner..start + rows.end * inner]);
             }
             copied.into()
         };
@@ -151,5 +152,35 @@ impl Array {
     pub(crate) fn around(&self, dim: usize) -> (usize, usize) {
         let dims = self.shape.dims();
         (dims[..dim].iter().product(), dims[dim + 1..].iter().product::<usize>() * self.dtype.size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_along_any_dimension() {
+        let array = Array::new((0..12_i32).collect(), [2, 3, 2]).expect("fits");
+        let check = |dim, rows, expected: Option<Vec<i32>>| {
+            let found = array.slice(dim, rows).map(|rows| rows.to_vec().expect("is i32"));
+            assert_eq!(found, expected);
+        };
+        check(0, 1..2, Some((6..12).collect()));
+        check(1, 1..3, Some(vec![2, 3, 4, 5, 8, 9, 10, 11]));
+        check(2, 0..1, Some(vec![0, 2, 4, 6, 8, 10]));
+        check(2, 1..1, Some(vec![]));
+        check(1, 2..4, None);
+        check(3, 0..0, None);
+    }
+
+    #[test]
+    fn slices_of_arrays_without_elements() {
+        for (shape, dim) in [([2, 3, 0], 1), ([0, 0, 2], 1), ([2, 0, 3], 2)] {
+            let array = Array::new(Vec::<f32>::new(), shape).expect("fits");
+            let rows = shape[dim].saturating_sub(1);
+            let slice = array.slice(dim, 0..rows).expect("in range");
+            assert_eq!(slice.shape().dims()[dim], rows, "{shape:?}");
+        }
     }
 }

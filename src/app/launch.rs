@@ -37,8 +37,10 @@ pub(super) struct Prepared {
     pub(super) options: RunnerOptions,
     pub(super) methods: Vec<String>,
     pub(super) plan: Plan,
-    launch: Box<dyn FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send>,
+    launch: Launch,
 }
+
+type Launch = Box<dyn FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send>;
 
 impl Prepared {
     pub(super) fn launch(self, runtime: &Runtime, metrics: &Metrics) -> RunnerEntry {

@@ -121,8 +121,13 @@ async fn stop_signal() {
     tracing::info!("stopping: finishing what was accepted; another signal stops at once");
     actix_web::rt::spawn(async {
         wait_for_signal().await;
-        std::process::exit(130);
+        leave_at_once();
     });
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever signals twice does not want anything to be finished")]
+fn leave_at_once() {
+    std::process::exit(130);
 }
 
 #[cfg(unix)]

@@ -22,23 +22,31 @@ pub(crate) fn shape(parts: &[Rows<'_>], dim: usize) -> Option<Shape> {
     fits.then(|| first.shape().clone().with(dim, rows))
 }
 
+/// What one part contributes: in each block of `stride` elements, those in `range`.
+struct Source<'a, T: Element> {
+    elements: Cow<'a, [T]>,
+    stride: usize,
+    range: Range<usize>,
+}
+
 /// Copies these rows side by side along `dim`, once. They must fit together, as [`shape`] tells, and be of type `T`.
 pub(crate) fn elements<T: Element>(parts: &[Rows<'_>], dim: usize) -> Vec<T> {
-    let sources: Vec<(Cow<'_, [T]>, usize, usize, Range<usize>)> = parts
+    let sources: Vec<Source<'_, T>> = parts
         .iter()
         .filter_map(|(array, rows)| {
-            let (_, inner) = array.around(dim);
-            let inner = inner / array.dtype().size();
-            Some((array.elements::<T>()?, array.shape().dims()[dim] * inner, inner, rows.clone()))
+            let (_, row) = array.around(dim);
+            let row = row / array.dtype().size();
+            let stride = array.shape().dims()[dim] * row;
+            Some(Source { elements: array.elements::<T>()?, stride, range: rows.start * row..rows.end * row })
         })
         .collect();
-    let outer = parts.first().map_or(0, |(array, _)| array.around(dim).0);
-    let per_block: usize = sources.iter().map(|(_, _, inner, rows)| rows.len() * inner).sum();
-    let mut gathered = Vec::with_capacity(outer * per_block);
-    for block in 0..outer {
-        for (source, stride, inner, rows) in &sources {
+    let blocks = parts.first().map_or(0, |(array, _)| array.around(dim).0);
+    let per_block: usize = sources.iter().map(|source| source.range.len()).sum();
+    let mut gathered = Vec::with_capacity(blocks * per_block);
+    for block in 0..blocks {
+        for Source { elements, stride, range } in &sources {
             let start = block * stride;
-            gathered.extend_from_slice(&source[start + rows.start * inner..start + rows.end * inner]);
+            gathered.extend_from_slice(&elements[start + range.start..start + range.end]);
         }
     }
     gathered

@@ -6,27 +6,27 @@
 use crate::model::{CLASSES, FEATURES};
 
 /// The species by class number.
-pub const SPECIES: [&str; CLASSES] = ["setosa", "versicolor", "virginica"];
+pub(crate) const SPECIES: [&str; CLASSES] = ["setosa", "versicolor", "virginica"];
 
 /// One flower.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Flower {
+pub(crate) struct Flower {
     /// Centimetres, in the order of the CSV's columns.
-    pub features: [f32; FEATURES],
+    pub(crate) features: [f32; FEATURES],
     /// Index in [`SPECIES`].
-    pub class: usize,
+    pub(crate) class: usize,
 }
 
 /// A line of the CSV that is not a flower.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("line {line}: expected {FEATURES} numbers and a species of {SPECIES:?}, found {text:?}")]
-pub struct ParseError {
+pub(crate) struct ParseError {
     line: usize,
     text: String,
 }
 
 /// Reads a CSV with one header line, four measurements and the species' name.
-pub fn parse(csv: &str) -> Result<Vec<Flower>, ParseError> {
+pub(crate) fn parse(csv: &str) -> Result<Vec<Flower>, ParseError> {
     let lines = csv.lines().enumerate().skip(1).filter(|(_, text)| !text.trim().is_empty());
     lines
         .map(|(index, text)| flower(text).ok_or_else(|| ParseError { line: index + 1, text: text.to_owned() }))
@@ -44,13 +44,13 @@ fn flower(line: &str) -> Option<Flower> {
 
 /// Flowers to learn from, and flowers that the network never sees.
 #[derive(Debug)]
-pub struct Split {
-    pub train: Vec<Flower>,
-    pub held_out: Vec<Flower>,
+pub(crate) struct Split {
+    pub(crate) train: Vec<Flower>,
+    pub(crate) held_out: Vec<Flower>,
 }
 
 /// Holds out `held_out_per_class` flowers of each species, drawn with `seed`.
-pub fn split(mut flowers: Vec<Flower>, held_out_per_class: usize, seed: u64) -> Split {
+pub(crate) fn split(mut flowers: Vec<Flower>, held_out_per_class: usize, seed: u64) -> Split {
     fastrand::Rng::with_seed(seed).shuffle(&mut flowers);
     let mut taken = [0; CLASSES];
     let (held_out, train) = flowers.into_iter().partition(|flower| {
@@ -61,7 +61,7 @@ pub fn split(mut flowers: Vec<Flower>, held_out_per_class: usize, seed: u64) -> 
 }
 
 /// The share, 0 to 1, of `predicted` classes that are right; 0 when there are none.
-pub fn accuracy(predicted: &[usize], actual: &[usize]) -> f64 {
+pub(crate) fn accuracy(predicted: &[usize], actual: &[usize]) -> f64 {
     debug_assert_eq!(predicted.len(), actual.len());
     let right = predicted.iter().zip(actual).filter(|(predicted, actual)| predicted == actual).count();
     right as f64 / predicted.len().max(1) as f64

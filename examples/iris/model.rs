@@ -8,10 +8,10 @@ use burn::store::{ApplyError, ApplyResult, ModuleSnapshot, SafetensorsStore, Saf
 use burn::tensor::{Device, Tensor, activation::relu};
 
 /// Measurements per flower: sepal length, sepal width, petal length, petal width, in centimetres.
-pub const FEATURES: usize = 4;
+pub(crate) const FEATURES: usize = 4;
 
 /// Classes: 0 is setosa, 1 versicolor, 2 virginica.
-pub const CLASSES: usize = 3;
+pub(crate) const CLASSES: usize = 3;
 
 const HIDDEN: usize = 16;
 
@@ -20,16 +20,16 @@ const HIDDEN: usize = 16;
 /// It takes centimetres as they were measured: training folds the standardisation of its inputs into `hidden`, so
 /// nobody who serves these weights has to know the mean and the deviation they were trained with.
 #[derive(Module, Debug)]
-pub struct Mlp {
+pub(crate) struct Mlp {
     /// `[4, 16]` and `[16]`.
-    pub hidden: Linear,
+    pub(crate) hidden: Linear,
     /// `[16, 3]` and `[3]`.
-    pub output: Linear,
+    pub(crate) output: Linear,
 }
 
 impl Mlp {
     /// Random weights, from the device's seed. They are drawn at first use: [`Mlp::load`] never draws them.
-    pub fn new(device: &Device) -> Self {
+    pub(crate) fn new(device: &Device) -> Self {
         Self {
             hidden: LinearConfig::new(FEATURES, HIDDEN).init(device),
             output: LinearConfig::new(HIDDEN, CLASSES).init(device),
@@ -41,7 +41,7 @@ impl Mlp {
     /// # Errors
     /// The bytes are no safetensors file, or their tensors are not exactly this network's. Loading never leaves a
     /// weight at its random value.
-    pub fn load(bytes: &[u8], device: &Device) -> Result<Self, LoadError> {
+    pub(crate) fn load(bytes: &[u8], device: &Device) -> Result<Self, LoadError> {
         let mut mlp = Self::new(device);
         // The store's own refusal is a page of text for a person. Ask for the lists, and judge them here.
         let mut store = SafetensorsStore::from_bytes(Some(bytes.to_vec())).validate(false).allow_partial(true);
@@ -50,14 +50,14 @@ impl Mlp {
     }
 
     /// Logits `[rows, 3]` of measurements `[rows, 4]`.
-    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         self.output.forward(relu(self.hidden.forward(features)))
     }
 }
 
 /// Why weights could not be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// Not a safetensors file, or one cut short.
     #[error("the weights cannot be read: {0}")]
     Format(#[from] SafetensorsStoreError),
@@ -68,13 +68,13 @@ pub enum LoadError {
 
 /// How the tensors of a file differ from those of the network; at least one list has an element.
 #[derive(Debug, Default, PartialEq)]
-pub struct Mismatch {
+pub(crate) struct Mismatch {
     /// Tensors that the network needs and the file lacks.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     /// Tensors that the file has and the network knows nothing of.
-    pub unexpected: Vec<String>,
+    pub(crate) unexpected: Vec<String>,
     /// Tensors that both have, with different shapes or dtypes.
-    pub unfit: Vec<String>,
+    pub(crate) unfit: Vec<String>,
 }
 
 impl Mismatch {

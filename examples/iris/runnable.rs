@@ -8,7 +8,7 @@ use ekiden::prelude::*;
 use model::Mlp;
 
 /// Iris classifier: four measurements in, three class probabilities out.
-pub struct IrisClf {
+pub(crate) struct IrisClf {
     net: Mlp,
 }
 

@@ -81,7 +81,9 @@ async fn serve(app: &App, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address)?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}; try");
-    println!("  curl http://{address}/v1/runners/sentiment/score -H 'content-type: application/json' -d '[\"I love it\"]'");
+    println!(
+        "  curl http://{address}/v1/runners/sentiment/score -H 'content-type: application/json' -d '[\"I love it\"]'"
+    );
     let server = &app.config().server;
     let options = ServeOptions {
         workers: server.workers.value,

@@ -9,15 +9,15 @@ use vader_sentimental::SentimentIntensityAnalyzer;
 /// VADER: C. J. Hutto and E. Gilbert, "VADER: a parsimonious rule-based model for sentiment analysis of social media
 /// text", ICWSM 2014.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Scores {
-    pub neg: f64,
-    pub neu: f64,
-    pub pos: f64,
-    pub compound: f64,
+pub(crate) struct Scores {
+    pub(crate) neg: f64,
+    pub(crate) neu: f64,
+    pub(crate) pos: f64,
+    pub(crate) compound: f64,
 }
 
 /// Scores English texts by a lexicon of words that people have rated.
-pub struct Sentiment {
+pub(crate) struct Sentiment {
     analyzer: SentimentIntensityAnalyzer<'static>,
 }
 

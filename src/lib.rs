@@ -1,6 +1,35 @@
 //! Ekiden serves models: every runner method is a supervised batching actor.
 //!
-//! (map to come)
+//! ```text
+//! HTTP body ─ decode ─► Value ─► Handle (admission) ─► Desk ◄─ pull ─ Executor ─► runnable on its Device
+//!                                                       ▲ time           │ gather rows, run once, read back once, split
+//!                                                    Batcher             │
+//! HTTP body ◄─ encode ─ Value ◄──────── each call's own reply ◄──────────┘
+//! ```
+//!
+//! | word | meaning |
+//! |---|---|
+//! | runnable | user code: a type with methods ([`Runnable`]), opened once per executor on that executor's device |
+//! | runner | a named runnable with its resources, limits and models ([`Runner`]); what `runners.toml` lists |
+//! | method | one callable of a runner; batchable along a batch dimension, or not |
+//! | call | one request to one method: inputs, deadline, where to answer |
+//! | row | one element along the batch dimension; limits count rows, never calls |
+//! | batch | the rows dispatched together |
+//! | executor | the actor of one worker: owns one opened runnable on one device, and runs batches |
+//! | batcher | the actor of one method: keeps the time for latency limits and deadlines |
+//! | strategy | turns a runner's resources into executors and their devices |
+//!
+//! Modules, in reading order:
+//!
+//! * [`app`]: the embedding API; [`App::builder`] is where to start.
+//! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
+//! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
+//! * [`http`]: the HTTP API on actix-web, to mount or to serve.
+//! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
+//! * [`config`]: the layers of configuration, and who said what.
+//! * [`device`]: which backends this program was built with. [`models`]: where models lie. [`metrics`]: numbers.
+//!
+//! Batching, execution and supervision themselves are the crate `ekiden-actors`, which knows neither tensors nor HTTP.
 
 pub mod app;
 pub mod codec;
@@ -27,3 +56,7 @@ pub mod prelude {
     pub use burn::tensor::{Bool, Device, Float, Int, Tensor};
     pub use ekiden_actors::{CallError, MethodError, OpenError};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

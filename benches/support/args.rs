@@ -13,7 +13,7 @@ const MOST_CONNECTIONS: u32 = 4096;
 /// Compare Ekiden with a bare actix-web server over HTTP, side by side on this machine.
 #[derive(Parser)]
 #[command(name = "http", bin_name = "cargo bench --bench http --")]
-pub struct Args {
+pub(crate) struct Args {
     /// How many connections to keep busy, one after the other.
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [1, 64, 256])]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_CONNECTIONS)))]
@@ -32,40 +32,40 @@ pub struct Args {
 
     /// Path of the method on Ekiden.
     #[arg(long, value_name = "PATH", default_value = "/v1/runners/iris_clf/predict")]
-    pub path: String,
+    pub(crate) path: String,
     /// A runners.toml for Ekiden in place of the built-in one, which lists `iris_clf` with one core.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Another program to measure in place of the `ekiden` that was built with this benchmark.
     #[arg(long, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_ekiden"))]
-    pub ekiden: PathBuf,
+    pub(crate) ekiden: PathBuf,
 
     /// Write all numbers, those of each round included.
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
-    pub targets: Targets,
+    pub(crate) targets: Targets,
 
     /// Be the bare server, answering with these bytes: how this program starts its other half.
     #[arg(long, hide = true, value_name = "ANSWER")]
-    pub serve_bare: Option<String>,
+    pub(crate) serve_bare: Option<String>,
     /// `cargo bench` says so to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 /// What to measure, for how long.
-pub struct Plan {
-    pub connections: Vec<usize>,
-    pub rounds: u32,
-    pub first_warm_up: Duration,
-    pub warm_up: Duration,
-    pub measure: Duration,
+pub(crate) struct Plan {
+    pub(crate) connections: Vec<usize>,
+    pub(crate) rounds: u32,
+    pub(crate) first_warm_up: Duration,
+    pub(crate) warm_up: Duration,
+    pub(crate) measure: Duration,
 }
 
 impl Args {
     /// Whether the targets can be judged by what will be measured: a target that nothing measures would always be met.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let lacks = |connections| !self.connections.contains(&connections);
         if self.targets.min_ratio_64.is_some() && lacks(64) {
             return Err("--min-ratio-64 needs 64 among --connections".into());
@@ -76,7 +76,7 @@ impl Args {
         Ok(())
     }
 
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let connections = self.connections.iter().map(|&connections| connections as usize).collect();
         let millis = Duration::from_millis;
         if self.quick || !self.bench {
@@ -100,7 +100,7 @@ impl Args {
 
 /// Bounds for CI; missing one makes the benchmark fail.
 #[derive(clap::Args)]
-pub struct Targets {
+pub(crate) struct Targets {
     /// The least requests/s at 64 connections, as a share of the bare server's.
     #[arg(long, value_name = "RATIO")]
     min_ratio_64: Option<f64>,
@@ -114,7 +114,7 @@ pub struct Targets {
 
 impl Targets {
     /// The targets that `report` misses, each with what was found instead.
-    pub fn missed(&self, report: &Report) -> Vec<String> {
+    pub(crate) fn missed(&self, report: &Report) -> Vec<String> {
         let mut missed = Vec::new();
         if let (Some(least), Some(row)) = (self.min_ratio_64, report.row(64)) {
             let ratio = row.ratio().median;

@@ -21,10 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: usize = 16 * 1024;
 
 /// The bytes of a request.
-pub struct Request(Vec<u8>);
+pub(crate) struct Request(Vec<u8>);
 
 impl Request {
-    pub fn post_json(path: &str, body: &str) -> Self {
+    pub(crate) fn post_json(path: &str, body: &str) -> Self {
         let length = body.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
@@ -35,20 +35,20 @@ impl Request {
 
 /// What one measurement of one server found.
 #[derive(Debug, Clone, Serialize)]
-pub struct Sample {
-    pub requests_per_s: f64,
+pub(crate) struct Sample {
+    pub(crate) requests_per_s: f64,
     /// From before the request is written until the answer is complete, queueing in this client included.
-    pub p50_us: f64,
-    pub p99_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
     /// CPU time of the server's process for a request; none where the system does not tell.
-    pub server_cpu_us: Option<f64>,
+    pub(crate) server_cpu_us: Option<f64>,
     /// Share of one core that this client took: near 1, it was the bottleneck.
-    pub client_busy: Option<f64>,
+    pub(crate) client_busy: Option<f64>,
 }
 
 /// Why a load could not be run to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("the connection was closed in place of an answer")]
@@ -66,7 +66,7 @@ pub enum LoadError {
 }
 
 /// Sends `request` once, on a connection of its own, and returns the body of a 200.
-pub fn ask(address: SocketAddr, request: &Request) -> Result<String, LoadError> {
+pub(crate) fn ask(address: SocketAddr, request: &Request) -> Result<String, LoadError> {
     let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(&request.0)?;
@@ -76,7 +76,7 @@ pub fn ask(address: SocketAddr, request: &Request) -> Result<String, LoadError> 
 }
 
 /// Keeps `connections` busy for `warm_up`, then for `time`, and describes the latter.
-pub fn run(
+pub(crate) fn run(
     server: &Server,
     request: &Request,
     connections: usize,

@@ -14,15 +14,15 @@ const START: Duration = Duration::from_secs(60);
 const LISTENING: &str = "http://127.0.0.1:";
 
 /// A running server; dropping it ends the process.
-pub struct Server {
-    pub name: &'static str,
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
     child: Guard,
 }
 
 /// Why a server did not come up.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     #[error("{name} cannot be started: {error}")]
     Spawn { name: &'static str, error: std::io::Error },
     #[error("{name} ended before it listened; it said:\n{said}")]
@@ -33,7 +33,7 @@ pub enum StartError {
 
 impl Server {
     /// Starts `command` and waits for a line with its address, on either of its outputs.
-    pub fn spawn(name: &'static str, command: &mut Command) -> Result<Self, StartError> {
+    pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Result<Self, StartError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Guard(command.spawn().map_err(|error| StartError::Spawn { name, error })?);
         let (lines, said) = channel();
@@ -49,7 +49,7 @@ impl Server {
         Ok(Self { name, address, child })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.0.id()
     }
 }
@@ -97,7 +97,7 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 }
 
 /// CPU time that the process has taken, in user and kernel mode, all threads; none where there is no `/proc`.
-pub fn cpu_time(pid: u32) -> Option<Duration> {
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     // proc(5): utime and stime are fields 14 and 15, and the second field, in parentheses, may hold blanks.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;

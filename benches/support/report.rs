@@ -8,17 +8,17 @@ use crate::load::Sample;
 
 /// All that was measured, and on what.
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     machine: Machine,
     rows: Vec<Row>,
 }
 
 /// Both servers at one number of connections; a sample for each round.
 #[derive(Serialize)]
-pub struct Row {
-    pub connections: usize,
-    pub bare: Vec<Sample>,
-    pub ekiden: Vec<Sample>,
+pub(crate) struct Row {
+    pub(crate) connections: usize,
+    pub(crate) bare: Vec<Sample>,
+    pub(crate) ekiden: Vec<Sample>,
 }
 
 #[derive(Serialize)]
@@ -31,38 +31,38 @@ struct Machine {
 }
 
 /// The middle of the rounds, and how far they were apart.
-pub struct Spread {
-    pub least: f64,
-    pub median: f64,
-    pub most: f64,
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) most: f64,
 }
 
 impl Report {
-    pub fn new(rows: Vec<Row>) -> Self {
+    pub(crate) fn new(rows: Vec<Row>) -> Self {
         Self { machine: Machine::this(), rows }
     }
 
-    pub fn row(&self, connections: usize) -> Option<&Row> {
+    pub(crate) fn row(&self, connections: usize) -> Option<&Row> {
         self.rows.iter().find(|row| row.connections == connections)
     }
 }
 
 impl Row {
-    pub fn new(connections: usize) -> Self {
+    pub(crate) fn new(connections: usize) -> Self {
         Self { connections, bare: Vec::new(), ekiden: Vec::new() }
     }
 
     /// Ekiden's rate as a share of the bare server's, round by round.
-    pub fn ratio(&self) -> Spread {
+    pub(crate) fn ratio(&self) -> Spread {
         self.by_round(|bare, ekiden| ekiden.requests_per_s / bare.requests_per_s)
     }
 
     /// What Ekiden adds to the bare server's p50, round by round, in microseconds.
-    pub fn added_us(&self) -> Spread {
+    pub(crate) fn added_us(&self) -> Spread {
         self.by_round(|bare, ekiden| ekiden.p50_us - bare.p50_us)
     }
 
-    pub fn ekiden_p50_us(&self) -> f64 {
+    pub(crate) fn ekiden_p50_us(&self) -> f64 {
         median(&self.ekiden, |sample| Some(sample.p50_us)).unwrap_or(f64::NAN)
     }
 

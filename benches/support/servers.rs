@@ -11,13 +11,13 @@ use crate::args::Args;
 use crate::process::{Server, StartError};
 
 /// One flower, a setosa.
-pub const IRIS_BODY: &str = "[[5.1,3.5,1.4,0.2]]";
+pub(crate) const IRIS_BODY: &str = "[[5.1,3.5,1.4,0.2]]";
 
 /// The iris runner and nothing else. One core, as one batch of such a model has nothing to share out.
 const RUNNERS: &str = "[[runners]]\nname = \"iris_clf\"\ncpu = 1\n";
 
 /// Starts `ekiden serve`.
-pub fn spawn_ekiden(args: &Args) -> Result<Server, Box<dyn Error>> {
+pub(crate) fn spawn_ekiden(args: &Args) -> Result<Server, Box<dyn Error>> {
     let written = match &args.config {
         Some(_) => None,
         None => Some(ConfigFile::write()?),
@@ -30,14 +30,14 @@ pub fn spawn_ekiden(args: &Args) -> Result<Server, Box<dyn Error>> {
 }
 
 /// Starts this program again as the bare server that answers with `answer`.
-pub fn spawn_bare(answer: &str) -> Result<Server, StartError> {
+pub(crate) fn spawn_bare(answer: &str) -> Result<Server, StartError> {
     let spawn_error = |error| StartError::Spawn { name: "bare actix-web", error };
     let this_program = std::env::current_exe().map_err(spawn_error)?;
     Server::spawn("bare actix-web", Command::new(this_program).arg("--serve-bare").arg(answer))
 }
 
 /// Serves until the process is killed: parse the body, answer with a constant, whatever the path.
-pub fn serve_bare(answer: String) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve_bare(answer: String) -> Result<(), Box<dyn Error>> {
     let answer = web::Bytes::from(answer);
     actix_web::rt::System::new().block_on(async {
         let server = HttpServer::new(move || {
@@ -58,7 +58,7 @@ pub fn serve_bare(answer: String) -> Result<(), Box<dyn Error>> {
 }
 
 /// Whether `answer` gives three classes and the most to the first, setosa.
-pub fn check_iris(answer: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) fn check_iris(answer: &str) -> Result<(), Box<dyn Error>> {
     let json: Value = serde_json::from_str(answer).map_err(|error| format!("the answer is no JSON: {error}"))?;
     match first_numbers(&json).as_deref() {
         Some(&[setosa, versicolor, virginica]) if setosa > versicolor && setosa > virginica => Ok(()),

@@ -1,6 +1,7 @@
 //! A runner built in code.
 
 use std::any::type_name;
+use std::fmt;
 use std::sync::Arc;
 
 use super::strategy::{DefaultStrategy, Strategy};
@@ -11,7 +12,6 @@ use crate::config::{CodeOptions, Setting};
 /// layers overrides what is said here.
 ///
 /// What is wrong with an option is reported when the app starts, with all other errors of its configuration.
-#[derive(Clone, Debug)]
 pub struct Runner<R: Runnable> {
     pub(crate) name: String,
     pub(crate) params: R::Params,
@@ -128,6 +128,27 @@ impl<R: Runnable> Runner<R> {
             }
         }
         options
+    }
+}
+
+// By hand, since a derived one would ask the runnable itself to be `Clone`.
+impl<R: Runnable> Clone for Runner<R> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            params: self.params.clone(),
+            models: self.models.clone(),
+            strategy: Arc::clone(&self.strategy),
+            settings: self.settings.clone(),
+            resources: self.resources.clone(),
+            methods: self.methods.clone(),
+        }
+    }
+}
+
+impl<R: Runnable> fmt::Debug for Runner<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("name", &self.name).field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

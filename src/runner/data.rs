@@ -133,6 +133,15 @@ fn check_kind(kind: ValueKind, spec: &ValueSpec) -> Result<(), String> {
     if spec.kind() == kind { Ok(()) } else { Err(format!("a {kind}")) }
 }
 
+/// Whether a `Tensor<D>` can be made of it; of a scalar, one of rank 1 can.
+fn check_rank<const D: usize>(array: &Array) -> Result<(), String> {
+    let rank = array.shape().rank();
+    if rank == D || (rank == 0 && D == 1) {
+        return Ok(());
+    }
+    Err(format!("expected a tensor of rank {D}, found {} {}", array.dtype(), array.shape()))
+}
+
 fn wrong_kind(expected: ValueKind, value: &Value) -> String {
     format!("expected a {expected}, found a {}", value.kind())
 }
@@ -141,7 +150,7 @@ fn wrong_kind(expected: ValueKind, value: &Value) -> String {
 pub trait Kind: burn::tensor::kind::Transaction + Send + 'static {
     /// Burn's name of it.
     const NAME: &'static str;
-    /// The dtype of a tensor whose spec gives none.
+    /// The dtype of a tensor whose spec gives none: what Burn makes where it is not told otherwise.
     const DEFAULT: DType;
     /// Whether a tensor of this kind can hold `dtype`.
     fn holds(dtype: DType) -> bool;
@@ -157,7 +166,7 @@ impl Kind for Float {
 
 impl Kind for Int {
     const NAME: &'static str = "Int";
-    const DEFAULT: DType = DType::I64;
+    const DEFAULT: DType = DType::I32;
     fn holds(dtype: DType) -> bool {
         !dtype.is_float() && dtype != DType::Bool
     }
@@ -189,7 +198,10 @@ where
 
     fn gather(batch: &InputBatch<'_>) -> Result<Self, MethodError> {
         let dim = batch.batching.map(|batching| batching.input_dim);
-        tensor::upload(&batch.arrays()?, dim, batch.device).map_err(MethodError::failed)
+        let arrays = batch.arrays()?;
+        // A spec of any rank lets in what a tensor of one rank cannot take.
+        arrays.iter().try_for_each(|(array, _)| check_rank::<D>(array)).map_err(MethodError::invalid_input)?;
+        tensor::upload(&arrays, dim, batch.device).map_err(MethodError::failed)
     }
 
     fn stage(self, back: &mut ReadBack) -> Result<(), MethodError> {
@@ -204,6 +216,7 @@ where
 
     fn from_value(value: Value) -> Result<Self, String> {
         let Value::Tensor(array) = value else { return Err(wrong_kind(ValueKind::Tensor, &value)) };
+        check_rank::<D>(&array)?;
         let rows = array.shape().dims().first().copied().unwrap_or(0);
         tensor::upload(&[(&array, 0..rows)], None, &Device::flex())
     }

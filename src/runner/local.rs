@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
-use super::methods::{self, Inputs, Outputs};
+use super::methods::{self, Outputs};
 use super::open::Opener;
 use super::strategy::Placement;
 use super::typed::IntoInputs;
@@ -70,10 +70,15 @@ impl<R: Runnable> std::fmt::Debug for LocalRunner<R> {
 }
 
 /// One method of a [`LocalRunner`].
-#[derive(Debug)]
 pub struct LocalMethod<'a, R: Runnable> {
     runner: &'a LocalRunner<R>,
     index: usize,
+}
+
+impl<R: Runnable> std::fmt::Debug for LocalMethod<'_, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("LocalMethod").field(&self.runner.names.get(self.index)).finish()
+    }
 }
 
 impl<R: Runnable> LocalMethod<'_, R> {
@@ -85,7 +90,7 @@ impl<R: Runnable> LocalMethod<'_, R> {
         let (name, signature) = &self.runner.names[self.index];
         methods::check_types::<I::Inputs, O>(signature)
             .map_err(|problem| CallError::invalid_input(format!("method \"{name}\": {problem}")))?;
-        let values = inputs.into_inputs().into_values().map_err(CallError::invalid_input)?;
+        let values = methods::values(inputs.into_inputs(), signature)?;
         let rows = signature.check_inputs(&values).map_err(CallError::invalid_input)?;
         if rows == 0 {
             let outputs = signature.empty_outputs().map_err(CallError::invalid_input)?;

@@ -4,9 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use burn::tensor::Device;
-use ekiden_actors::{MethodError, Part};
+use ekiden_actors::{CallError, Fault, MethodError, Part};
 
 use super::data::{Data, InputBatch, ReadBack};
+use super::tensor;
 use crate::serving::CallInput;
 use crate::value::{Batching, Signature, TensorSpec, ValueSpec, Values};
 
@@ -42,10 +43,10 @@ trait Run<R> {
     fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Values, MethodError>;
 }
 
-/// Where a batch runs, and along which dimensions.
+/// Where a batch runs, and what its values look like.
 pub(super) struct Place<'a> {
     pub(super) device: &'a Device,
-    pub(super) batching: Option<Batching>,
+    pub(super) signature: &'a Signature,
 }
 
 /// A function that can be a method: it takes `&self` and any number of [`Data`] parameters (up to six), and returns
@@ -97,13 +98,20 @@ pub trait Inputs: Sized + Send + 'static {
 /// All inputs of a batch.
 pub struct InputParts<'a> {
     parts: &'a [Part<'a, CallInput>],
-    batching: Option<Batching>,
-    device: &'a Device,
+    at: &'a Place<'a>,
 }
 
 impl InputParts<'_> {
     fn input<T: Data>(&self, index: usize) -> Result<T, MethodError> {
-        T::gather(&InputBatch { parts: self.parts, index, batching: self.batching, device: self.device })
+        let Place { device, signature } = *self.at;
+        T::gather(&InputBatch { parts: self.parts, index, batching: signature.batching, device }).map_err(|error| {
+            let name = signature.inputs.get(index).map_or("", ValueSpec::name);
+            let problem = format!("input \"{name}\": {error}");
+            match error.fault() {
+                Fault::Input => MethodError::invalid_input(problem),
+                Fault::Method => MethodError::failed(problem),
+            }
+        })
     }
 }
 
@@ -215,7 +223,7 @@ struct Function<F, A> {
 
 impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
     fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Values, MethodError> {
-        let inputs = F::Inputs::gather(&InputParts { parts, batching: at.batching, device: at.device })?;
+        let inputs = F::Inputs::gather(&InputParts { parts, at })?;
         let mut back = ReadBack::default();
         self.function.call(runnable, inputs)?.stage(&mut back)?;
         back.finish()
@@ -392,7 +400,9 @@ impl<R> Method<R> {
         parts: &[Part<'_, CallInput>],
         device: &Device,
     ) -> Result<Values, MethodError> {
-        self.run.run(runnable, parts, &Place { device, batching: self.signature.batching })
+        let mut outputs = self.run.run(runnable, parts, &Place { device, signature: &self.signature })?;
+        tensor::restore_scalars(&mut outputs, &self.signature.outputs);
+        Ok(outputs)
     }
 }
 
@@ -408,4 +418,11 @@ pub(crate) fn check_types<I: Inputs, O: Outputs>(signature: &Signature) -> Resul
     };
     check("input", &signature.inputs, &I::slots())?;
     check("output", &signature.outputs, &O::slots())
+}
+
+/// What a caller gives, as `signature` has it.
+pub(super) fn values<I: Inputs>(inputs: I, signature: &Signature) -> Result<Values, CallError> {
+    let mut values = inputs.into_values().map_err(CallError::invalid_input)?;
+    tensor::restore_scalars(&mut values, &signature.inputs);
+    Ok(values)
 }

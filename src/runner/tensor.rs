@@ -6,10 +6,10 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use crate::value::gather::{self, Rows};
-use crate::value::{Array, DType, Shape};
+use crate::value::{Array, DType, Shape, Value, ValueSpec, Values};
 
 /// Lays rows side by side along `dim` in one buffer, and makes it a tensor of rank `D` on `device`: one copy, one
-/// upload. A scalar becomes a tensor of shape `[1]`.
+/// upload. A scalar becomes a tensor of shape `[1]`. The rows are of arrays of rank `D`.
 pub(super) fn upload<const D: usize, K: Basic>(
     parts: &[Rows<'_>],
     dim: Option<usize>,
@@ -32,9 +32,6 @@ pub(super) fn upload<const D: usize, K: Basic>(
             tensor_data(&[(first, 0..rows)], 0, first.shape(), dtype)
         }
     };
-    if data.rank() != D {
-        return Err(format!("the method takes a tensor of rank {D}, found rank {}", data.rank()));
-    }
     let dtype = data.dtype();
     Ok(Tensor::from_data(data, (device, dtype)))
 }
@@ -63,6 +60,17 @@ fn tensor_data(parts: &[Rows<'_>], dim: usize, shape: &Shape, dtype: DType) -> T
         DType::BF16 => of!(bf16),
         DType::F32 => of!(f32),
         DType::F64 => of!(f64),
+    }
+}
+
+/// Makes scalars of tensors of shape `[1]` where the spec says so: Burn has no tensors of rank 0.
+pub(super) fn restore_scalars(values: &mut Values, specs: &[ValueSpec]) {
+    for (value, spec) in values.iter_mut().zip(specs) {
+        let (Value::Tensor(array), ValueSpec::Tensor(spec)) = (&mut *value, spec) else { continue };
+        let is_scalar = spec.shape().is_some_and(<[_]>::is_empty) && array.shape().dims() == [1];
+        if is_scalar && let Ok(scalar) = Array::from_bytes(array.dtype(), Shape::default(), array.data().clone()) {
+            *array = scalar;
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     /// # Errors
     /// The call's [`CallError`].
     pub async fn async_run(&self, inputs: I) -> Result<O, CallError> {
-        let inputs = inputs.into_inputs().into_values().map_err(CallError::invalid_input)?;
+        let inputs = methods::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.async_run(inputs, self.options).await?)
     }
 
@@ -84,7 +84,7 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     /// The call's [`CallError`]; [`CallError::InsideRuntime`] in a thread that drives an async runtime, which it would
     /// hold up: await [`Method::async_run`] there.
     pub fn run(&self, inputs: I) -> Result<O, CallError> {
-        let inputs = inputs.into_inputs().into_values().map_err(CallError::invalid_input)?;
+        let inputs = methods::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.run(inputs, self.options)?)
     }
 }

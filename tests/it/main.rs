@@ -1,0 +1,25 @@
+//! Integration tests: real servers on port 0, real clients, real models. One binary, since each would link Burn.
+//!
+//! Nothing here sleeps in order to wait: tests wait for answers, for readiness, or for a [`support::Gate`] in a
+//! runnable. The only times are bounds after which a test gives up.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and is nobody's library"
+)]
+
+mod chaos;
+mod client;
+mod config;
+mod http;
+#[path = "../../examples/iris/runnable.rs"]
+mod iris;
+mod kit;
+mod refusals;
+mod supervision;
+mod support;
+mod tidy;
+mod typed;
+mod values;

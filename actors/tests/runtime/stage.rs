@@ -15,22 +15,22 @@ use ekiden_actors::{
 };
 
 /// The bound of every wait. It passes only where something hangs.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-pub fn size(size: usize) -> NonZeroUsize {
+pub(crate) fn size(size: usize) -> NonZeroUsize {
     NonZeroUsize::new(size).expect("not zero")
 }
 
-pub fn ms(ms: u64) -> Duration {
+pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a whole test, which fails if it takes too long.
-pub fn bounded(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn bounded(test: impl FnOnce() + Send + 'static) {
     let (sender, done) = channel();
     let thread = thread::Builder::new().name("test".to_owned()).spawn(move || {
         test();
@@ -44,32 +44,32 @@ pub fn bounded(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Runs a future on a runtime of its own.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(LONG, future).await.expect("it hangs") })
 }
 
 /// Where a worker stops until the test lets it go on.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     entered: Sender<()>,
     opened: Mutex<Receiver<()>>,
 }
 
 /// The test's side of a gate. Dropping it opens the gate for good.
-pub struct Keeper {
+pub(crate) struct Keeper {
     entered: Receiver<()>,
     open: Sender<()>,
 }
 
-pub fn gate() -> (Arc<Gate>, Keeper) {
+pub(crate) fn gate() -> (Arc<Gate>, Keeper) {
     let (enter, entered) = channel();
     let (open, opened) = channel();
     (Arc::new(Gate { entered: enter, opened: Mutex::new(opened) }), Keeper { entered, open })
 }
 
 impl Gate {
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let _ = self.entered.send(());
         let _ = lock(&self.opened).recv();
     }
@@ -77,18 +77,18 @@ impl Gate {
 
 impl Keeper {
     /// Waits until somebody stands at the gate.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.entered.recv_timeout(LONG).expect("nobody came to the gate");
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         let _ = self.open.send(());
     }
 }
 
 /// What a call does when it runs.
 #[derive(Debug, Default)]
-pub enum Act {
+pub(crate) enum Act {
     #[default]
     Echo,
     /// The method refuses the batch.
@@ -106,14 +106,14 @@ pub enum Act {
 }
 
 #[derive(Debug)]
-pub struct Input {
-    pub value: u64,
-    pub rows: usize,
-    pub act: Act,
+pub(crate) struct Input {
+    pub(crate) value: u64,
+    pub(crate) rows: usize,
+    pub(crate) act: Act,
 }
 
 /// The right answer.
-pub fn answer(value: u64, rows: usize) -> Vec<u64> {
+pub(crate) fn answer(value: u64, rows: usize) -> Vec<u64> {
     (0..rows as u64).map(|row| value * 1_000 + row).collect()
 }
 
@@ -121,7 +121,7 @@ type Open = Box<dyn Fn(usize, usize) -> Result<(), OpenError> + Send + Sync>;
 type Before = Box<dyn Fn(&[u64]) + Send + Sync>;
 
 /// What the workers of one runner do and have done.
-pub struct Script {
+pub(crate) struct Script {
     /// Given the slot and how many have been opened before.
     open: Open,
     /// Sees the values of each batch before it runs.
@@ -129,10 +129,10 @@ pub struct Script {
     drop_panics: bool,
     opened: AtomicUsize,
     /// The values and the rows of each batch, the thread that ran it.
-    pub batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
+    pub(crate) batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
 }
 
-pub struct Toy(Arc<Script>);
+pub(crate) struct Toy(Arc<Script>);
 
 impl Worker for Toy {
     type Input = Input;
@@ -192,7 +192,7 @@ impl Factory for Maker {
 
 /// Counts what happens, and lets tests wait for it.
 #[derive(Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     counts: Mutex<BTreeMap<&'static str, usize>>,
     changed: Condvar,
 }
@@ -203,12 +203,12 @@ impl Counts {
         self.changed.notify_all();
     }
 
-    pub fn of(&self, what: &'static str) -> usize {
+    pub(crate) fn of(&self, what: &'static str) -> usize {
         lock(&self.counts).get(what).copied().unwrap_or_default()
     }
 
     /// Waits until each has been counted this often, and no more often. Callers have their answers before that.
-    pub fn settle(&self, expected: &[(&'static str, usize)]) {
+    pub(crate) fn settle(&self, expected: &[(&'static str, usize)]) {
         for &(what, times) in expected {
             self.wait(what, times);
             assert_eq!(self.of(what), times, "{what:?}");
@@ -216,7 +216,7 @@ impl Counts {
     }
 
     /// Waits until `what` has been counted `times` times.
-    pub fn wait(&self, what: &'static str, times: usize) {
+    pub(crate) fn wait(&self, what: &'static str, times: usize) {
         let missing =
             |counts: &mut BTreeMap<&'static str, usize>| counts.get(what).copied().unwrap_or_default() < times;
         let wait = self.changed.wait_timeout_while(lock(&self.counts), LONG, missing);
@@ -249,13 +249,13 @@ impl Observer for Counts {
 }
 
 /// What a test sets up.
-pub struct Stage {
-    pub executors: usize,
-    pub limits: MethodLimits,
-    pub restarts: RestartLimits,
-    pub open: Open,
-    pub before: Before,
-    pub drop_panics: bool,
+pub(crate) struct Stage {
+    pub(crate) executors: usize,
+    pub(crate) limits: MethodLimits,
+    pub(crate) restarts: RestartLimits,
+    pub(crate) open: Open,
+    pub(crate) before: Before,
+    pub(crate) drop_panics: bool,
 }
 
 impl Default for Stage {
@@ -271,17 +271,17 @@ impl Default for Stage {
     }
 }
 
-pub struct Scene {
-    pub runner: Runner<Toy>,
-    pub method: Handle<Toy>,
-    pub script: Arc<Script>,
-    pub counts: Arc<Counts>,
-    pub runtime: Runtime,
+pub(crate) struct Scene {
+    pub(crate) runner: Runner<Toy>,
+    pub(crate) method: Handle<Toy>,
+    pub(crate) script: Arc<Script>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) runtime: Runtime,
 }
 
 impl Stage {
     /// Launches the runner.
-    pub fn launch(self) -> Scene {
+    pub(crate) fn launch(self) -> Scene {
         let runtime = Runtime::start().expect("a runtime");
         let counts = Arc::new(Counts::default());
         let script = Arc::new(Script {
@@ -304,7 +304,7 @@ impl Stage {
     }
 
     /// Launches the runner, and waits until it is ready.
-    pub fn start(self) -> Scene {
+    pub(crate) fn start(self) -> Scene {
         let scene = self.launch();
         block_on(scene.runner.ready()).expect("it is ready");
         scene
@@ -312,7 +312,7 @@ impl Stage {
 }
 
 impl Scene {
-    pub fn try_call(
+    pub(crate) fn try_call(
         &self,
         value: u64,
         rows: usize,
@@ -322,12 +322,12 @@ impl Scene {
         self.method.call(Input { value, rows, act }, size(rows), CallOptions { timeout })
     }
 
-    pub fn call(&self, value: u64, act: Act) -> Reply<Toy> {
+    pub(crate) fn call(&self, value: u64, act: Act) -> Reply<Toy> {
         self.try_call(value, 1, act, None).expect("it is taken")
     }
 
     /// Has an executor busy until the keeper opens.
-    pub fn occupy(&self, value: u64) -> (Reply<Toy>, Keeper) {
+    pub(crate) fn occupy(&self, value: u64) -> (Reply<Toy>, Keeper) {
         let (gate, keeper) = gate();
         let reply = self.call(value, Act::Gate(gate));
         keeper.wait();
@@ -335,12 +335,12 @@ impl Scene {
     }
 
     /// The values that have reached a worker, batch by batch.
-    pub fn ran(&self) -> Vec<Vec<u64>> {
+    pub(crate) fn ran(&self) -> Vec<Vec<u64>> {
         lock(&self.script.batches).iter().map(|(values, ..)| values.clone()).collect()
     }
 
     /// Waits until the runner's status is as `expected`.
-    pub fn until(&self, state: RunnerState) -> RunnerStatus {
+    pub(crate) fn until(&self, state: RunnerState) -> RunnerStatus {
         self.counts.wait(state.name(), 1);
         let status = self.runner.status();
         assert_eq!(status.state, state);

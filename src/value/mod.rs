@@ -12,6 +12,8 @@ pub(crate) mod gather;
 mod shape;
 mod signature;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use array::{Array, ArrayError};
 pub use dtype::{DType, Element};

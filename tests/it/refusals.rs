@@ -189,9 +189,7 @@ fn bodies_that_are_too_large() {
     let head = format!("POST {PREDICT} HTTP/1.1\r\nhost: ekiden\r\ncontent-length: 1000000000000\r\n\r\n");
     client.write(head.as_bytes()).expect("the head is sent");
     too_large(client.receive());
-    let metrics = server.get("/metrics");
-    let counted = r#"ekiden_calls_total{runner="iris_clf",method="predict",outcome="too_large"}"#;
-    assert_eq!(crate::client::metric(metrics.text(), counted), Some(4.0));
+    server.counts(&[(r#"ekiden_calls_total{runner="iris_clf",method="predict",outcome="too_large"}"#, 4.0)]);
     is_unharmed(&server);
 }
 

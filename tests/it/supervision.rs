@@ -6,7 +6,6 @@ use ekiden::prelude::*;
 use ekiden::{App, StartError};
 use serde::Deserialize;
 
-use crate::client::metric;
 use crate::kit;
 use crate::support::{Gate, Made, ON_PURPOSE, PATIENCE, Server, block_on, hush_panics_on_purpose};
 
@@ -69,14 +68,14 @@ fn a_runner_out_of_budget_fails_with_its_cause_and_alone() {
     let about = server.get("/v1/runners/fragile").json();
     assert_eq!((about["state"].as_str(), about["cause"].as_str()), (Some("failed"), Some(cause)));
     assert_eq!((&about["restarts"], about["last_exits"].as_array().map(Vec::len)), (&2.into(), Some(3)));
-    let metrics = server.get("/metrics");
-    let check = |name: &str, expected: f64| assert_eq!(metric(metrics.text(), name), Some(expected), "{name}");
-    check(r#"ekiden_runner_state{runner="fragile",state="failed"}"#, 1.0);
-    check(r#"ekiden_runner_state{runner="sound",state="ready"}"#, 1.0);
-    check(r#"ekiden_executor_restarts_total{runner="fragile"}"#, 2.0);
-    check(r#"ekiden_executor_exits_total{runner="fragile"}"#, 3.0);
-    check(r#"ekiden_calls_total{runner="fragile",method="echo",outcome="crashed"}"#, 1.0);
-    check(r#"ekiden_calls_total{runner="fragile",method="echo",outcome="unavailable"}"#, 2.0);
+    server.counts(&[
+        (r#"ekiden_runner_state{runner="fragile",state="failed"}"#, 1.0),
+        (r#"ekiden_runner_state{runner="sound",state="ready"}"#, 1.0),
+        (r#"ekiden_executor_restarts_total{runner="fragile"}"#, 2.0),
+        (r#"ekiden_executor_exits_total{runner="fragile"}"#, 3.0),
+        (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="crashed"}"#, 1.0),
+        (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="unavailable"}"#, 2.0),
+    ]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use ekiden::http::{ServeOptions, serve};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use crate::client::{Client, Response};
+use crate::client::{Client, Response, metric};
 
 /// When a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +61,22 @@ impl Server {
     /// Posts JSON.
     pub fn post(&self, path: &str, body: &str) -> Response {
         self.client().post(path, body)
+    }
+
+    /// Waits until `/metrics` says all of these: a call is counted when it has been answered.
+    #[track_caller]
+    pub fn counts(&self, expected: &[(&str, f64)]) {
+        let mut metrics = String::new();
+        let start = Instant::now();
+        let wrong = loop {
+            metrics.clear();
+            metrics.push_str(self.get("/metrics").text());
+            let wrong = expected.iter().find(|(name, value)| metric(&metrics, name) != Some(*value));
+            if wrong.is_none() || start.elapsed() > PATIENCE {
+                break wrong;
+            }
+        };
+        assert!(wrong.is_none(), "{wrong:?} is not in\n{metrics}");
     }
 
     /// Tells the server to stop, without waiting for it.

@@ -145,7 +145,7 @@ fn signatures_count_rows_and_name_what_does_not_fit() {
     let matrix = Value::Tensor(counted(&[2, 3]));
     check(&along(0, 0), &[matrix.clone(), words(2)], Ok(2));
     check(&signature(None), &[matrix.clone(), words(5)], Ok(1));
-    check(&along(0, 0), &[matrix.clone()], Err("expected 2 inputs, found 1"));
+    check(&along(0, 0), std::slice::from_ref(&matrix), Err("expected 2 inputs, found 1"));
     check(
         &along(0, 0),
         &[matrix.clone(), words(3)],

@@ -190,8 +190,8 @@ fn metrics_count_calls_batches_and_states() {
     assert_eq!(client.post("/v1/runners/kit/int", "[1.5]").status, 400);
     assert_eq!(client.post("/v1/runners/kit/lost_row", "[[1],[2]]").status, 500);
     gate.close();
-    let text = app.runner("kit").and_then(|kit| Ok(kit.method::<String, String>("text").expect("the method")));
-    let text = text.expect("the runner");
+    let kit = app.runner("kit").expect("the runner");
+    let text = kit.method::<String, String>("text").expect("the method");
     let plug = Made::held(text.async_run("a".to_owned()));
     gate.wait_for_someone();
     let waiting = Made::held(text.async_run("b".to_owned()));

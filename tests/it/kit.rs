@@ -127,7 +127,7 @@ impl Runnable for Kit {
 
         // Wrong in their own ways.
         let matrix = |name: &str| TensorSpec::f32(name, [None, Some(2)]);
-        methods.add("lost_row", |_: &Kit, x: Tensor<2>| Ok(x.slice([0..1]))).batchable().output(matrix("y"));
+        methods.add("lost_row", |_: &Kit, x: Tensor<2>| Ok(x.slice_dim(0, 0..1))).batchable().output(matrix("y"));
         methods
             .add("wrong_shape", |_: &Kit, x: Tensor<2>| Ok(x.repeat_dim(1, 2)))
             .batchable()

@@ -129,7 +129,7 @@ impl<W: Worker> Board<W> {
         let executors = self.seats.len();
         let state = &mut self.methods[method];
         let mut gone = Vec::new();
-        let admitted = state.queue.admit(call.rows.get(), executors, &mut gone);
+        let admitted = state.queue.admit(call.rows.get(), executors, now, &mut gone);
         effects.gone(method, gone);
         admitted?;
         state.queue.push(Arc::clone(call));

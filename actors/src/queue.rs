@@ -9,6 +9,9 @@ use crate::call::Call;
 use crate::policy::{self, Verdict};
 use crate::{CallError, MethodLimits, Worker};
 
+/// How long a full queue is not searched again for calls that have ended.
+pub(crate) const SEARCH_PAUSE: Duration = Duration::from_millis(10);
+
 /// Some rows of one call, in a batch.
 pub(crate) struct Entry<W: Worker> {
     pub(crate) call: Arc<Call<W>>,
@@ -54,13 +57,15 @@ pub(crate) struct Queue<W: Worker> {
     /// Never an empty one; a handful at most, but where callers send many different shapes.
     lanes: Vec<Lane<W>>,
     rows: usize,
+    /// When it was last searched, being full, for calls that have ended.
+    searched: Option<Instant>,
     /// What one row costs, smoothed; for `Retry-After`.
     row_cost: Option<Duration>,
 }
 
 impl<W: Worker> Queue<W> {
     pub(crate) fn new(method: usize, limits: MethodLimits) -> Self {
-        Self { method, limits, lanes: Vec::new(), rows: 0, row_cost: None }
+        Self { method, limits, lanes: Vec::new(), rows: 0, searched: None, row_cost: None }
     }
 
     pub(crate) fn limits(&self) -> &MethodLimits {
@@ -74,16 +79,19 @@ impl<W: Worker> Queue<W> {
 
     /// Lets `rows` more rows in, or refuses them. An empty queue takes a call of any size: it could never run otherwise.
     ///
-    /// Calls that have ended while they waited give up their place first, and are added to `gone`.
+    /// Calls that have ended while they waited give up their place first, and are added to `gone`. They are searched for
+    /// every [`SEARCH_PAUSE`] at most: under overload, refusing must cost next to nothing.
     pub(crate) fn admit(
         &mut self,
         rows: usize,
         executors: usize,
+        now: Instant,
         gone: &mut Vec<Arc<Call<W>>>,
     ) -> Result<(), CallError> {
         let limit = self.limits.max_queue_size.get();
         let full = |queued: usize| queued > 0 && queued.saturating_add(rows) > limit;
-        if full(self.rows) {
+        if full(self.rows) && self.searched.is_none_or(|at| now.saturating_duration_since(at) >= SEARCH_PAUSE) {
+            self.searched = Some(now);
             self.sweep(|_| false, gone);
         }
         if full(self.rows) {
@@ -302,14 +310,14 @@ mod tests {
             let (mut arrived, mut abandoned) = (0, 0);
             let mut running = Vec::new();
             for step in steps {
-                now += Duration::from_millis(1);
+                now += SEARCH_PAUSE;
                 let live = |model: &[Model]| -> usize {
                     model.iter().filter(|call| call.reply.is_some()).map(|call| call.rows.len()).sum()
                 };
                 match step {
                     Step::Push { rows, shape } => {
                         let fits = live(&model) == 0 || live(&model) + rows <= size;
-                        let admitted = queue.admit(rows, 1, &mut gone);
+                        let admitted = queue.admit(rows, 1, now, &mut gone);
                         prop_assert_eq!(admitted.is_ok(), fits, "{:?}, {} rows wait", admitted, live(&model));
                         if fits {
                             let call = call(arrived, rows, shape, now);

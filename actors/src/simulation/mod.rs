@@ -135,7 +135,7 @@ fn simulate(seeds: u64, setup: fn(&mut Rng) -> Setup) -> Tally {
 
 #[test]
 fn in_calm_weather_every_call_is_answered() {
-    let tally = simulate(2_000, Setup::calm);
+    let tally = simulate(1_000, Setup::calm);
     assert!(
         tally.happens(&["answered", "lone", "cut", "shared", "queue full", "deadline", "refused, draining"]),
         "{tally:#?}"
@@ -145,7 +145,7 @@ fn in_calm_weather_every_call_is_answered() {
 
 #[test]
 fn in_a_storm_every_call_is_answered_once() {
-    let tally = simulate(4_000, Setup::stormy);
+    let tally = simulate(3_000, Setup::stormy);
     let all = [
         "answered",
         "lone",

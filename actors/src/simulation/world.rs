@@ -122,6 +122,8 @@ pub(super) struct World<'a> {
     budget: Budget,
     seats: Vec<Seat>,
     batchers: Vec<Batcher>,
+    /// When each method's queue was last searched for calls that have ended.
+    searched: Vec<Option<Instant>>,
     calls: BTreeMap<usize, Record>,
     /// Accepted calls that have not ended.
     open: BTreeSet<usize>,
@@ -144,6 +146,7 @@ impl<'a> World<'a> {
             budget: Budget::new(setup.restarts.clone()),
             seats: (0..setup.executors).map(seat).collect(),
             batchers: (0..setup.methods.len()).map(batcher).collect(),
+            searched: vec![None; setup.methods.len()],
             calls: BTreeMap::new(),
             open: BTreeSet::new(),
             arrived: 0,

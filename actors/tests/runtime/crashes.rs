@@ -259,3 +259,12 @@ fn calls_whose_callers_have_gone_are_counted_when_their_executor_is_lost() {
         assert_eq!(scene.ran(), [[1], [2]], "nobody wants it run again");
     });
 }
+
+#[test]
+fn an_executor_without_a_thread_fails_the_runner() {
+    bounded(|| {
+        let scene = Stage { no_threads: true, ..Stage::default() }.launch();
+        let cause = block_on(scene.runner.ready()).expect_err("it fails");
+        assert_eq!(&*cause, "executor 0 could not be opened: no thread could be started: too many");
+    });
+}

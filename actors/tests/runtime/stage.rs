@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -103,6 +104,23 @@ pub(crate) enum Act {
     Gate(Arc<Gate>),
     /// As `Gate`, and panics after it.
     GateAndPanic(Arc<Gate>),
+    /// Does something when the input is dropped.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    OnDrop(OnDrop),
+}
+
+pub(crate) struct OnDrop(pub(crate) Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for OnDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnDrop")
+    }
+}
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 #[derive(Debug)]
@@ -127,6 +145,8 @@ pub(crate) struct Script {
     /// Sees the values of each batch before it runs.
     before: Before,
     drop_panics: bool,
+    /// Whether there are no threads to be had.
+    no_threads: bool,
     opened: AtomicUsize,
     /// The values and the rows of each batch, the thread that ran it.
     pub(crate) batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
@@ -150,7 +170,7 @@ impl Worker for Toy {
         (self.0.before)(&values);
         for part in parts {
             match &part.input.act {
-                Act::Echo | Act::PanicInJoin => {}
+                Act::Echo | Act::PanicInJoin | Act::OnDrop(_) => {}
                 Act::Refuse => return Err(MethodError::invalid_input("refused")),
                 Act::Panic => panic!("told to"),
                 Act::PanicOddly => std::panic::panic_any(7_u8),
@@ -187,6 +207,13 @@ impl Factory for Maker {
         let nth = self.0.opened.fetch_add(1, Ordering::Relaxed);
         (self.0.open)(slot, nth)?;
         Ok(Toy(Arc::clone(&self.0)))
+    }
+
+    fn spawn(&self, _: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        if self.0.no_threads {
+            return Err(io::Error::other("too many"));
+        }
+        thread::Builder::new().name(name).spawn(body).map(drop)
     }
 }
 
@@ -256,6 +283,8 @@ pub(crate) struct Stage {
     pub(crate) open: Open,
     pub(crate) before: Before,
     pub(crate) drop_panics: bool,
+    /// Whether there are no threads to be had.
+    pub(crate) no_threads: bool,
 }
 
 impl Default for Stage {
@@ -267,6 +296,7 @@ impl Default for Stage {
             open: Box::new(|_, _| Ok(())),
             before: Box::new(|_| ()),
             drop_panics: false,
+            no_threads: false,
         }
     }
 }
@@ -288,6 +318,7 @@ impl Stage {
             open: self.open,
             before: self.before,
             drop_panics: self.drop_panics,
+            no_threads: self.no_threads,
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),
         });

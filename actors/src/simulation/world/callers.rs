@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Event, Tally, World};
 use crate::board::{Effects, Phase};
 use crate::call::Call;
+use crate::queue::SEARCH_PAUSE;
 use crate::simulation::record::Record;
 use crate::simulation::toy::{Input, Nature};
 use crate::{Batching, CallError};
@@ -54,6 +55,11 @@ impl World<'_> {
             self.calls.insert(id, Record::new(method, &call, lone));
             self.open.insert(id);
         }
+        let since = self.searched[method].map(|at| self.now.duration_since(at));
+        let was_searched = !effects.ended.is_empty() || matches!(pushed, Err(CallError::QueueFull { .. }));
+        if was_searched && since.is_none_or(|since| since >= SEARCH_PAUSE) {
+            self.searched[method] = Some(self.now);
+        }
         self.carry_out(effects, tally);
         let is_full = waiting > 0 && waiting + rows.get() > limits.max_queue_size.get();
         match pushed {
@@ -68,7 +74,10 @@ impl World<'_> {
                 }
             }
             Err(CallError::QueueFull { retry_after, .. }) => {
-                assert!(is_full, "a queue refused a call with room for it: {waiting} + {rows} rows");
+                assert!(
+                    is_full || since.is_some_and(|since| since < SEARCH_PAUSE),
+                    "a queue refused a call with room for it: {waiting} + {rows} rows"
+                );
                 assert!(!retry_after.is_zero(), "come back in no time");
                 tally.add("queue full");
             }

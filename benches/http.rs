@@ -19,12 +19,15 @@
 
 #[path = "support/args.rs"]
 mod args;
-#[path = "support/load.rs"]
+#[allow(dead_code, unused_imports, reason = "the open loop is for `ekiden bench`, and so are the tests")]
+#[path = "../src/cli/bench/load/mod.rs"]
 mod load;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/report.rs"]
 mod report;
+#[path = "support/sample.rs"]
+mod sample;
 #[path = "support/servers.rs"]
 mod servers;
 
@@ -35,9 +38,9 @@ use std::time::Duration;
 use clap::Parser;
 
 use args::Args;
-use load::{Request, Sample};
 use process::Server;
 use report::{Report, Row};
+use sample::Sample;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 
 fn compare(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     args.check()?;
-    let request = Request::post_json(&args.path, servers::IRIS_BODY);
+    let request = sample::post_json(&args.path, servers::IRIS_BODY);
 
     // Ekiden first: the bare server repeats its answer, so that both send as many bytes.
     let ekiden = servers::spawn_ekiden(args)?;
@@ -89,20 +92,20 @@ fn compare(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 
 fn measure(
     server: &Server,
-    request: &Request,
+    request: &[u8],
     connections: usize,
     warm_up: Duration,
     time: Duration,
 ) -> Result<Sample, Box<dyn Error>> {
     checked_answer(server, request)?;
-    let sample = load::run(server, request, connections, warm_up, time);
+    let sample = sample::take(server, request, connections, warm_up, time);
     sample.map_err(|error| format!("{} at {connections} connections: {error}", server.name).into())
 }
 
 /// What `server` answers, which must be right: a server of wrong answers is quick to no purpose.
-fn checked_answer(server: &Server, request: &Request) -> Result<String, Box<dyn Error>> {
+fn checked_answer(server: &Server, request: &[u8]) -> Result<String, Box<dyn Error>> {
     let in_context = |error: &dyn Error| format!("{}: {error}", server.name);
-    let answer = load::ask(server.address, request).map_err(|error| in_context(&error))?;
+    let answer = sample::ask(server, request).map_err(|error| in_context(&error))?;
     servers::check_iris(&answer).map_err(|error| in_context(error.as_ref()))?;
     Ok(answer)
 }

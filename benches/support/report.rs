@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::load::Sample;
+use crate::sample::Sample;
 
 /// All that was measured, and on what.
 #[derive(Serialize)]

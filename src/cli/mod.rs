@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod check;
 mod log;
 mod runners;
@@ -56,6 +57,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put a server under load, and print what rates and latencies it bears
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(Box<bench::BenchArgs>),
 }
 
 #[derive(Args)]
@@ -91,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve { config, bind } => serve::serve(config, bind),
         Command::Check { file, set } => check::check(file, set),
         Command::Runners { runner, url, json } => runners::runners(runner.as_deref(), &url, json),
+        Command::Bench(args) => bench::bench(&args),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,

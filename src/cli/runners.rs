@@ -9,21 +9,7 @@ use super::Failure;
 pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(), Failure> {
     let base = url.trim_end_matches('/');
     let path = runner.map_or_else(|| format!("{base}/v1/runners"), |name| format!("{base}/v1/runners/{name}"));
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let unreachable = |error: ureq::Error| Failure::Run(format!("{path}: {error}; is the server running?"));
-    let mut response = agent.get(&path).call().map_err(unreachable)?;
-    let status = response.status();
-    let text = response.body_mut().read_to_string().map_err(unreachable)?;
-    let answer: Value = serde_json::from_str(&text)
-        .map_err(|_| Failure::Run(format!("{path} answered {status}, and not as an ekiden server does")))?;
-    if !status.is_success() {
-        let message = answer["error"].as_str().unwrap_or(&text);
-        return Err(Failure::Run(format!("{path} answered {status}: {message}")));
-    }
+    let (answer, text) = ask(&path)?;
     if json {
         println!("{text}");
         return Ok(());
@@ -32,6 +18,26 @@ pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(),
     let runners = answer["runners"].as_array().map_or(one.as_slice(), Vec::as_slice);
     print!("{}", table(runners));
     Ok(())
+}
+
+/// What an ekiden server answers at `path`, a whole URL: JSON, and as it came.
+pub(super) fn ask(path: &str) -> Result<(Value, String), Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let unreachable = |error: ureq::Error| Failure::Run(format!("{path}: {error}; is the server running?"));
+    let mut response = agent.get(path).call().map_err(unreachable)?;
+    let status = response.status();
+    let text = response.body_mut().read_to_string().map_err(unreachable)?;
+    let answer: Value = serde_json::from_str(&text)
+        .map_err(|_| Failure::Run(format!("{path} answered {status}, and not as an ekiden server does")))?;
+    if !status.is_success() {
+        let message = answer["error"].as_str().unwrap_or(&text);
+        return Err(Failure::Run(format!("{path} answered {status}: {message}")));
+    }
+    Ok((answer, text))
 }
 
 /// One line per runner, and one per method below it.

@@ -1,0 +1,90 @@
+//! One measurement of one server, with the load generator of `ekiden bench`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::load::{self, Client, LoadError, Pace, Plan};
+use crate::process::{self, Server};
+
+/// The longest that any answer may take; beyond it the server hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The bytes of a request.
+pub(crate) fn post_json(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// What one measurement of one server found.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Sample {
+    pub requests_per_s: f64,
+    /// From before the request is written until the answer is complete, queueing in this client included.
+    pub p50_us: f64,
+    pub p99_us: f64,
+    /// CPU time of the server's process for a request; none where the system does not tell.
+    pub server_cpu_us: Option<f64>,
+    /// Share of one core that this client took: near 1, it was the bottleneck.
+    pub client_busy: Option<f64>,
+}
+
+/// Why there is no sample.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SampleError {
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("no answer came within the time of the measurement")]
+    NothingMeasured,
+    #[error("an answer of status {status}: {body}")]
+    Status { status: u16, body: String },
+    #[error("a request that failed ({0})")]
+    Failed(String),
+}
+
+/// Sends `request` once, on a connection of its own, and returns the body of a 200.
+pub(crate) fn ask(server: &Server, request: &[u8]) -> Result<String, SampleError> {
+    let answer = load::ask(server.address, request, PATIENCE)?;
+    match answer.status() {
+        200 => Ok(answer.body()),
+        status => Err(SampleError::Status { status, body: answer.body() }),
+    }
+}
+
+/// Keeps `connections` busy for `warm_up`, then for `time`, and describes the latter.
+pub(crate) fn take(
+    server: &Server,
+    request: &[u8],
+    connections: usize,
+    warm_up: Duration,
+    time: Duration,
+) -> Result<Sample, SampleError> {
+    let plan = Plan { address: server.address, request: request.to_vec(), patience: PATIENCE, good_within: PATIENCE };
+    let mut client = Client::connect(&plan, connections)?;
+    let warm = client.drive(&mut Pace::Closed, warm_up, &mut |_| true)?;
+
+    let cpu_before = (process::cpu_time(server.pid()), process::cpu_time(std::process::id()));
+    let record = client.drive(&mut Pace::Closed, time, &mut |_| true)?;
+    let cpu_after = (process::cpu_time(server.pid()), process::cpu_time(std::process::id()));
+
+    let rest = client.finish(&mut |_| true)?;
+    for record in [&warm, &record, &rest] {
+        if let Some((failure, why)) = &record.first_failure {
+            return Err(SampleError::Failed(format!("{failure}: {why}")));
+        }
+    }
+    if record.ok() == 0 {
+        return Err(SampleError::NothingMeasured);
+    }
+    let spent = |before: Option<Duration>, after: Option<Duration>| Some(after?.saturating_sub(before?).as_secs_f64());
+    Ok(Sample {
+        requests_per_s: record.rate(),
+        p50_us: record.micros(0.50),
+        p99_us: record.micros(0.99),
+        server_cpu_us: spent(cpu_before.0, cpu_after.0).map(|seconds| seconds * 1e6 / record.ok() as f64),
+        client_busy: spent(cpu_before.1, cpu_after.1).map(|seconds| seconds / record.elapsed.as_secs_f64()),
+    })
+}

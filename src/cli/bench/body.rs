@@ -1,0 +1,295 @@
+//! What to send: a file, or random values that fit what the method says of its inputs.
+
+use std::fs;
+use std::path::Path;
+
+use ekiden::codec::Format;
+use ekiden::value::{Array, Batching, DType, Shape, Signature, TensorSpec, Value, ValueSpec};
+use fastrand::Rng;
+use half::{bf16, f16};
+use serde::Deserialize;
+
+use super::args::BodyFormat;
+use crate::cli::Failure;
+
+/// The longest body, in bytes.
+const LONGEST: usize = 256 << 20;
+
+/// A body and its media type.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) media_type: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How a random body is to be.
+pub(super) struct Wish {
+    pub(super) rows: usize,
+    pub(super) format: Option<BodyFormat>,
+    pub(super) seed: u64,
+}
+
+/// What `GET /v1/runners/{runner}` says, as far as it is needed.
+#[derive(Deserialize)]
+struct Runner {
+    methods: Vec<Method>,
+}
+
+#[derive(Deserialize)]
+struct Method {
+    name: String,
+    inputs: Vec<Input>,
+    batch_dims: Option<BatchDims>,
+}
+
+#[derive(Deserialize)]
+struct BatchDims {
+    input: usize,
+    output: usize,
+}
+
+#[derive(Deserialize)]
+struct Input {
+    name: String,
+    kind: String,
+    dtype: Option<String>,
+    shape: Option<Vec<Option<usize>>>,
+}
+
+impl Body {
+    /// The content of a file; without a media type, its extension says what it is.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it cannot be read.
+    pub(super) fn read(file: &Path, media_type: Option<&str>) -> Result<Self, Failure> {
+        let failed = |why: String| Failure::Usage(format!("--body {}: {why}", file.display()));
+        let length = fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+        if length > LONGEST as u64 {
+            return Err(failed(format!("{length} bytes are more than {LONGEST}, the most that is sent")));
+        }
+        let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+        let format = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Format::Json,
+            Some("npy") => Format::Npy,
+            Some("txt") => Format::Text,
+            _ => Format::Bytes,
+        };
+        let media_type = media_type.unwrap_or(format.media_type());
+        if media_type.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(Failure::Usage("--content-type: a media type has no control characters".to_owned()));
+        }
+        Ok(Self { media_type: media_type.to_owned(), bytes })
+    }
+
+    /// Random values for a method, by what its server says of it.
+    ///
+    /// # Errors
+    /// [`Failure::Run`] if the method is not there, or its inputs cannot be made up.
+    pub(super) fn random(information: &str, method: &str, wish: &Wish) -> Result<Self, Failure> {
+        let runner: Runner = serde_json::from_str(information).map_err(|error| {
+            Failure::Run(format!("the server's description of the runner is not understood: {error}"))
+        })?;
+        let Some(found) = runner.methods.iter().find(|found| found.name == method) else {
+            let known: Vec<_> = runner.methods.iter().map(|method| method.name.as_str()).collect();
+            return Err(Failure::Run(format!("the runner has no method {method}; it has: {}", known.join(", "))));
+        };
+        found.body(wish).map_err(|why| Failure::Run(format!("no body can be made up for {method}: {why}; give --body")))
+    }
+}
+
+impl Method {
+    fn signature(&self) -> Result<Signature, String> {
+        let inputs: Result<Vec<ValueSpec>, String> = self.inputs.iter().map(Input::spec).collect();
+        let batching = self.batch_dims.as_ref().map(|dims| Batching { input_dim: dims.input, output_dim: dims.output });
+        Ok(Signature { inputs: inputs?, outputs: Vec::new(), batching })
+    }
+
+    fn body(&self, wish: &Wish) -> Result<Body, String> {
+        let Signature { inputs, batching, .. } = self.signature()?;
+        if wish.rows > 1 && batching.is_none() {
+            return Err("it is not batchable, so that --rows means nothing".to_owned());
+        }
+        let mut random = Rng::with_seed(wish.seed);
+        let dimension = batching.map(|batching| batching.input_dim);
+        let values = inputs.iter().map(|spec| value(spec, dimension, wish.rows, &mut random));
+        let values = values.collect::<Result<Vec<Value>, String>>()?;
+        let format = match wish.format {
+            Some(BodyFormat::Npy) => Format::Npy,
+            Some(BodyFormat::Json) | None => Format::Json,
+        };
+        // What a server reads as inputs is written as another's outputs.
+        let written = Signature { inputs: Vec::new(), outputs: inputs, batching };
+        let (found, bytes) = format.encode(&written, &values).map_err(|error| error.to_string())?;
+        match wish.format {
+            Some(_) if found != format => Err(format!("it does not take {}", format.media_type())),
+            _ => Ok(Body { media_type: found.media_type().to_owned(), bytes: bytes.into() }),
+        }
+    }
+}
+
+impl Input {
+    fn spec(&self) -> Result<ValueSpec, String> {
+        let name = self.name.clone();
+        match self.kind.as_str() {
+            "list" => Ok(ValueSpec::List(name)),
+            "json" => Ok(ValueSpec::Json(name)),
+            "text" => Ok(ValueSpec::Text(name)),
+            "bytes" => Ok(ValueSpec::Bytes(name)),
+            "tensor" => {
+                let dtype = self.dtype.as_deref().unwrap_or_default();
+                let found = DType::ALL.into_iter().find(|known| known.name() == dtype);
+                let dtype =
+                    found.ok_or_else(|| format!("input \"{name}\" is of dtype \"{dtype}\", which is unknown"))?;
+                let spec = match &self.shape {
+                    Some(shape) => TensorSpec::new(name, dtype, shape),
+                    None => TensorSpec::any_rank(name, dtype),
+                };
+                Ok(spec.into())
+            }
+            kind => Err(format!("input \"{name}\" is of kind \"{kind}\", which is unknown")),
+        }
+    }
+}
+
+/// A value that fits `spec`, of so many rows along the batch dimension.
+fn value(spec: &ValueSpec, dimension: Option<usize>, rows: usize, random: &mut Rng) -> Result<Value, String> {
+    Ok(match spec {
+        ValueSpec::Tensor(spec) => Value::Tensor(tensor(spec, dimension, rows, random)?),
+        ValueSpec::List(_) => Value::List(vec!["example".into(); rows]),
+        ValueSpec::Json(_) => Value::Json(serde_json::json!({})),
+        ValueSpec::Text(_) => Value::Text("example".to_owned()),
+        ValueSpec::Bytes(_) => Value::Bytes("example".into()),
+    })
+}
+
+/// Floats from 0 up to 1, whole numbers from 0 to 9; 1 for each size that can be any.
+fn tensor(spec: &TensorSpec, dimension: Option<usize>, rows: usize, random: &mut Rng) -> Result<Array, String> {
+    let any_rank = vec![None; dimension.unwrap_or(0) + 1];
+    let sizes = spec.shape().unwrap_or(&any_rank).iter().enumerate();
+    let size = |(at, &size): (usize, &Option<usize>)| size.unwrap_or(if Some(at) == dimension { rows } else { 1 });
+    let shape = Shape::from(sizes.map(size).collect::<Vec<usize>>().as_slice());
+    let count = shape.elements().filter(|elements| elements.checked_mul(8).is_some_and(|bytes| bytes <= LONGEST));
+    let count = count.ok_or_else(|| format!("input \"{}\" of shape {shape} is too large", spec.name()))?;
+    let float = |random: &mut Rng| random.f32();
+    macro_rules! whole {
+        ($($dtype:ident: $type:ty),+) => {
+            match spec.dtype() {
+                $(DType::$dtype => Array::new((0..count).map(|_| random.u8(..10) as $type).collect::<Vec<_>>(), shape),)+
+                DType::Bool => Array::from_bools((0..count).map(|_| random.bool()).collect(), shape),
+                DType::F16 => Array::new((0..count).map(|_| f16::from_f32(float(random))).collect::<Vec<_>>(), shape),
+                DType::BF16 => Array::new((0..count).map(|_| bf16::from_f32(float(random))).collect::<Vec<_>>(), shape),
+                DType::F32 => Array::new((0..count).map(|_| float(random)).collect::<Vec<_>>(), shape),
+                DType::F64 => Array::new((0..count).map(|_| random.f64()).collect::<Vec<_>>(), shape),
+            }
+        };
+    }
+    let array = whole!(U8: u8, U16: u16, U32: u32, U64: u64, I8: i8, I16: i16, I32: i32, I64: i64);
+    array.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn wish(rows: usize, format: Option<BodyFormat>) -> Wish {
+        Wish { rows, format, seed: 1 }
+    }
+
+    /// The information about a method with these inputs.
+    fn information(inputs: &str, batch_dims: &str) -> String {
+        format!(
+            r#"{{"name":"r","methods":[{{"name":"m","inputs":[{inputs}],"outputs":[],"batch_dims":{batch_dims}}}]}}"#
+        )
+    }
+
+    fn random(information: &str, method: &str, wish: &Wish) -> Result<Body, String> {
+        Body::random(information, method, wish).map_err(|failure| match failure {
+            Failure::Run(message) | Failure::Usage(message) => message,
+        })
+    }
+
+    /// The rows of the body, which must decode and pass the checks of a server.
+    fn check(inputs: &str, batch_dims: &str, rows: usize, format: Option<BodyFormat>) -> (usize, Body) {
+        let information = information(inputs, batch_dims);
+        let body = random(&information, "m", &wish(rows, format)).expect(inputs);
+        let runner: Runner = serde_json::from_str(&information).expect("is JSON");
+        let signature = runner.methods[0].signature().expect("is known");
+        let format = Format::of_media_type(&body.media_type).expect("is known");
+        let values = format.decode(&Bytes::from(body.bytes.clone()), &signature).expect(inputs);
+        (signature.check_inputs(&values).expect(inputs), body)
+    }
+
+    const FEATURES: &str = r#"{"name":"x","kind":"tensor","dtype":"float32","shape":[null,4]}"#;
+    const DIM_0: &str = r#"{"input":0,"output":0}"#;
+
+    #[test]
+    fn random_bodies_fit_every_dtype() {
+        for dtype in DType::ALL {
+            let input = format!(r#"{{"name":"x","kind":"tensor","dtype":"{dtype}","shape":[2,null,3]}}"#);
+            let (rows, _) = check(&input, r#"{"input":1,"output":0}"#, 5, None);
+            assert_eq!(rows, 5, "{dtype}");
+            if dtype != DType::BF16 {
+                let (rows, body) = check(&input, r#"{"input":1,"output":0}"#, 5, Some(BodyFormat::Npy));
+                assert_eq!((rows, body.media_type.as_str()), (5, "application/x-npy"));
+            }
+        }
+    }
+
+    #[test]
+    fn random_bodies_fit_every_kind() {
+        let kind = |kind| format!(r#"{{"name":"{kind}","kind":"{kind}"}}"#);
+        assert_eq!(check(&kind("list"), DIM_0, 3, None).0, 3);
+        check(&kind("json"), "null", 1, None);
+        check(&kind("text"), "null", 1, None);
+        assert_eq!(check(&kind("bytes"), "null", 1, None).1.media_type, "application/octet-stream");
+        check(r#"{"name":"x","kind":"tensor","dtype":"int64","shape":null}"#, DIM_0, 4, None);
+        check(&format!("{FEATURES},{},{}", kind("list"), kind("text")), "null", 1, None);
+        assert_eq!(check(&format!("{FEATURES},{}", kind("list")), DIM_0, 2, None).0, 2);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_body_again() {
+        let body =
+            |seed| random(&information(FEATURES, DIM_0), "m", &Wish { seed, ..wish(2, None) }).expect("fits").bytes;
+        assert_eq!(body(1), body(1));
+        assert_ne!(body(1), body(2));
+    }
+
+    #[test]
+    fn what_cannot_be_made_up_is_said() {
+        let check = |inputs: &str, batch_dims, rows, format, part: &str| {
+            let message = random(&information(inputs, batch_dims), "m", &wish(rows, format)).expect_err(inputs);
+            assert!(message.contains(part) && message.contains("--body"), "{message}");
+        };
+        check(FEATURES, "null", 2, None, "not batchable");
+        check(FEATURES, DIM_0, 100_000_000, None, "too large");
+        check(r#"{"name":"x","kind":"text"}"#, "null", 1, Some(BodyFormat::Npy), "npy");
+        check(r#"{"name":"x","kind":"bytes"}"#, "null", 1, Some(BodyFormat::Json), "application/json");
+        check(r#"{"name":"x","kind":"video"}"#, "null", 1, None, "unknown");
+        check(r#"{"name":"x","kind":"tensor","dtype":"float8"}"#, "null", 1, None, "unknown");
+        check(&format!("{FEATURES},{}", r#"{"name":"y","kind":"bytes"}"#), "null", 1, None, "bytes");
+        let message = random(&information("", "null"), "other", &wish(1, None)).expect_err("is not there");
+        assert!(message.contains("no method other; it has: m"), "{message}");
+        assert!(random("<html>", "m", &wish(1, None)).expect_err("is no JSON").contains("not understood"));
+    }
+
+    #[test]
+    fn a_file_is_what_its_extension_says() {
+        let folder = std::env::temp_dir();
+        let check = |name: &str, given, expected| {
+            let file = folder.join(format!("ekiden-bench-body-{}-{name}", std::process::id()));
+            fs::write(&file, "1").expect("is written");
+            let body = Body::read(&file, given).map_err(|_| ()).expect("is read");
+            fs::remove_file(&file).expect("is removed");
+            assert_eq!((body.media_type.as_str(), body.bytes.as_slice()), (expected, b"1".as_slice()));
+        };
+        check("x.json", None, "application/json");
+        check("x.npy", None, "application/x-npy");
+        check("x.txt", None, "text/plain; charset=utf-8");
+        check("x", None, "application/octet-stream");
+        check("x.json", Some("image/png"), "image/png");
+        assert!(matches!(Body::read(&folder.join("ekiden-nowhere.json"), None), Err(Failure::Usage(_))));
+    }
+}

@@ -8,7 +8,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 320.0;
 /// Room for titles and labels.
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 48.0;
 /// Lines that are told apart by colour; further ones are dashed.
@@ -22,7 +22,7 @@ pub(super) const STYLE: &str = "\
 --c0:#6cb0ff;--c1:#ff9b5e;--c2:#5fd38d;--c3:#c4a1ff;--c4:#eac54f;--c5:#56d4dd;--c6:#ff86b7;--c7:#b1bac4}}\
 svg{font:13px system-ui,sans-serif;fill:var(--ink)}\
 .ground{fill:var(--ground)}.title{font-weight:600;font-size:15px}.label{fill:var(--faint)}\
-.grid{stroke:var(--grid);stroke-width:1}.line{fill:none;stroke-width:2;stroke-linejoin:round}";
+.grid{stroke:var(--grid);stroke-width:1}.line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}";
 
 /// One line of a chart.
 pub(super) struct Line {
@@ -120,7 +120,11 @@ impl Chart {
         }
         for (at, line) in self.lines.iter().enumerate() {
             let points = line.points.iter().map(|&(x, y)| format!("{:.1},{:.1}", self.x(x), self.y(y)));
-            let points: Vec<String> = points.collect();
+            let mut points: Vec<String> = points.collect();
+            if let [only] = points.as_slice() {
+                // A line from a point to itself is a dot.
+                points.push(only.clone());
+            }
             let _ = write!(svg, "<polyline class=\"line\" style=\"{}\" points=\"{}\"/>", stroke(at), points.join(" "));
         }
         let (mut x, mut y) = (LEFT, HEIGHT + 12.0);

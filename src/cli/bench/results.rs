@@ -184,7 +184,9 @@ impl Results {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
-        self.loads.iter().flat_map(Measured::notes).collect()
+        let early = self.loads.iter().filter(|load| load.seconds < 0.99 * self.duration_s);
+        let early = early.map(|load| format!("{}: stopped after {:.1} s", load.label(), load.seconds));
+        early.chain(self.loads.iter().flat_map(Measured::notes)).collect()
     }
 
     /// What was measured, in one line.

@@ -52,7 +52,7 @@ pub(crate) struct Record {
     /// The text of the first failure.
     pub(crate) first_failure: Option<(Failure, String)>,
     pub(crate) seconds: Vec<Second>,
-    /// Bytes of answers.
+    /// Bytes of the answers' bodies.
     pub(crate) received: u64,
     /// Requests of an open loop that were sent later than 1 ms after they were due.
     pub(crate) late: u64,

@@ -7,7 +7,7 @@ use ekiden::{App, StartError};
 use serde::Deserialize;
 
 use crate::kit;
-use crate::support::{Gate, Made, ON_PURPOSE, PATIENCE, Server, block_on, hush_panics_on_purpose};
+use crate::support::{Gate, Made, ON_PURPOSE, PATIENCE, Server, block_on, eventually, hush_panics_on_purpose};
 
 /// Panics when it is told to, and need not open.
 struct Fragile;
@@ -93,7 +93,11 @@ fn a_runnable_that_does_not_open_fails_the_start_with_its_cause() {
     let server = Server::start(&app);
     let ready = server.get("/readyz");
     assert_eq!((ready.status, ready.text().contains(cause)), (503, true));
-    server.post("/v1/runners/broken/echo", "[\"a\"]").refused(503, "unavailable", &[cause]);
+    // That it has failed is published before its queue is closed.
+    let post = || server.post("/v1/runners/broken/echo", "[\"a\"]");
+    eventually("calls are told the cause", || post().text().contains(cause));
+    post().refused(503, "unavailable", &["the runner has failed", cause]);
+    eventually("the other one works", || server.post("/v1/runners/sound/echo", "[\"a\"]").text() == "[\"a\"]");
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn a_graceful_shutdown_finishes_what_was_accepted() {
     going.gate.wait_for_someone();
     let waiting = going.call("waiting");
     let shutdown = Made::held(going.app.shutdown(PATIENCE));
-    crate::support::eventually("the runner drains", || going.app.runners()[0].status().state.name() == "draining");
+    eventually("the runner drains", || going.app.runners()[0].status().state.name() == "draining");
     let refused = going.text.run("new".to_owned());
     assert!(unavailable(&refused), "{refused:?}");
     going.gate.open();

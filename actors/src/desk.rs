@@ -137,6 +137,11 @@ impl<W: Worker> Desk<W> {
         self.carry_out(effects)
     }
 
+    /// How many methods there are.
+    pub(crate) fn methods(&self) -> usize {
+        self.addresses().batchers.len()
+    }
+
     pub(crate) fn queued(&self, method: usize) -> usize {
         self.board().queued(method)
     }

@@ -110,8 +110,12 @@ impl<W: Worker> Runner<W> {
         &self.name
     }
 
-    /// A handle to the method of this index.
+    /// A handle to the method of this index, counted as in [`RunnerSpec::methods`].
+    ///
+    /// # Panics
+    /// If there is no such method.
     pub fn method(&self, index: usize) -> Handle<W> {
+        assert!(index < self.desk.methods(), "there is no method {index}");
         Handle::new(Arc::clone(&self.desk), index)
     }
 

@@ -26,15 +26,16 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failur
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Run(error.to_string()))?;
     let app = checked.launch()?;
-    describe(&app, &source, address);
     let options = ServeOptions {
         workers: server.workers.value,
         max_body_bytes: server.max_body_bytes.value,
         grace: server.grace.value,
     };
     let served = System::new().block_on(async {
+        let stop = stop_signal();
+        describe(&app, &source, address);
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
-        let served = http::serve(&app, listener, options, stop_signal()).await;
+        let served = http::serve(&app, listener, options, stop).await;
         ready.abort();
         served
     });
@@ -115,14 +116,19 @@ fn tensor_example(spec: &TensorSpec) -> String {
     })
 }
 
-/// SIGTERM or SIGINT (Ctrl-C). A second one ends the process at once.
-async fn stop_signal() {
-    wait_for_signal().await;
-    tracing::info!("stopping: finishing what was accepted; another signal stops at once");
-    actix_web::rt::spawn(async {
-        wait_for_signal().await;
-        leave_at_once();
-    });
+/// SIGTERM or SIGINT (Ctrl-C), from now on: whoever has read that this server listens can stop it well. A second one
+/// ends the process at once.
+fn stop_signal() -> impl Future<Output = ()> {
+    let first = signal();
+    async {
+        first.await;
+        tracing::info!("stopping: finishing what was accepted; another signal stops at once");
+        let second = signal();
+        actix_web::rt::spawn(async {
+            second.await;
+            leave_at_once();
+        });
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "whoever signals twice does not want anything to be finished")]
@@ -130,25 +136,29 @@ fn leave_at_once() {
     std::process::exit(130);
 }
 
+/// The next signal from now on, even if it comes before the future is polled.
 #[cfg(unix)]
-async fn wait_for_signal() {
+fn signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        match signals {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::error!(%error, "signals cannot be received");
-            std::future::pending::<()>().await;
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::error!(%error, "signals cannot be received");
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() {
+async fn signal() {
     if let Err(error) = tokio::signal::ctrl_c().await {
         tracing::error!(%error, "signals cannot be received");
         std::future::pending::<()>().await;

@@ -273,6 +273,11 @@ fn without_a_file_the_built_in_runners_are_served() {
     {
         serving.signal("-INT");
         assert_eq!(serving.exit_code(), Some(0));
+        // As soon as it listens, it can be stopped well.
+        let mut starting = Serving::start(&place, &[]);
+        starting.address();
+        starting.signal("-TERM");
+        assert_eq!(starting.exit_code(), Some(0));
     }
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 use bytes::Bytes;
 
 use crate::serving::Serving;
@@ -73,7 +73,11 @@ fn mount(
     let request_ids = RequestIds { server: fastrand::u32(..), next: AtomicU64::new(0) };
     let api = web::Data::from(Arc::new(Api { serving, draining, request_ids }));
     move |config| {
-        let resource = |path| web::resource(path).app_data(api.clone()).default_service(web::to(error::get_only));
+        let probe = |path, route: Route| {
+            let reads = guard::Any(guard::Get()).or(guard::Head());
+            let resource = web::resource(path).app_data(api.clone()).route(route.guard(reads));
+            resource.default_service(web::to(error::get_only))
+        };
         config
             .service(
                 web::scope("/v1/runners")
@@ -81,9 +85,9 @@ fn mount(
                     .app_data(web::PayloadConfig::new(max_body_bytes))
                     .default_service(web::to(runners)),
             )
-            .service(resource("/livez").route(web::get().to(probe::livez)))
-            .service(resource("/readyz").route(web::get().to(probe::readyz)))
-            .service(resource("/metrics").route(web::get().to(probe::metrics)));
+            .service(probe("/livez", web::to(probe::livez)))
+            .service(probe("/readyz", web::to(probe::readyz)))
+            .service(probe("/metrics", web::to(probe::metrics)));
     }
 }
 
@@ -97,7 +101,9 @@ async fn runners(request: HttpRequest, body: Result<Bytes, actix_web::Error>, ap
             call::call(&request, runner, method, body, &api).await
         }
         (_, Some(_), None) => error::method(&request, &Method::POST),
-        (_, None, _) if request.method() != Method::GET => error::method(&request, &Method::GET),
+        (_, None, _) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            error::method(&request, &Method::GET)
+        }
         ("", None, _) => info::runners(&api),
         (runner, None, _) => info::runner(runner, &api),
         (_, Some(_), Some(_)) => error::path(&request),

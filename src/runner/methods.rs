@@ -49,7 +49,7 @@ pub(super) struct Place<'a> {
     pub(super) signature: &'a Signature,
 }
 
-/// A function that can be a method: it takes `&self` and any number of [`Data`] parameters (up to six), and returns
+/// A function that can be a method: it takes `&self` and up to six [`Data`] parameters, and returns
 /// one [`Data`] or a tuple of them.
 pub trait MethodFn<R, A>: Send + Sync + 'static {
     /// What it returns.
@@ -182,6 +182,33 @@ macro_rules! tuples {
     };
 }
 
+impl Inputs for () {
+    fn slots() -> Vec<Slot> {
+        Vec::new()
+    }
+
+    fn gather(_: &InputParts<'_>) -> Result<Self, MethodError> {
+        Ok(())
+    }
+
+    fn into_values(self) -> Result<Values, String> {
+        Ok(Values::new())
+    }
+}
+
+impl<R, F, O> MethodFn<R, ()> for F
+where
+    F: Fn(&R) -> Result<O, MethodError> + Send + Sync + 'static,
+    O: Outputs,
+{
+    type Output = O;
+    type Inputs = ();
+
+    fn call(&self, runnable: &R, (): ()) -> Result<O, MethodError> {
+        self(runnable)
+    }
+}
+
 tuples!(A 0);
 tuples!(A 0, B 1);
 tuples!(A 0, B 1, C 2);
@@ -294,6 +321,9 @@ impl<R> Declared<R> {
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if self.name.is_empty() || !self.name.chars().all(valid) {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
+        }
+        if self.batching.is_some() && self.input_slots.is_empty() {
+            return Err("a method without inputs has no rows, and cannot be batchable".to_owned());
         }
         let inputs = specs("input", self.inputs, &self.input_slots, self.batching.map(|b| b.input_dim))?;
         let outputs = specs("output", self.outputs, &self.output_slots, self.batching.map(|b| b.output_dim))?;

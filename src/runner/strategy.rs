@@ -81,7 +81,11 @@ impl Strategy for DefaultStrategy {
             let gpus = 0..resources.nvidia_gpu as usize;
             return Ok(Plan {
                 executors: gpus.map(|gpu| Placement { device: DeviceName::Cuda(gpu), threads: one }).collect(),
-                reason: format!("nvidia_gpu = {0}: {0} executors, one per GPU", resources.nvidia_gpu),
+                reason: format!(
+                    "nvidia_gpu = {0}: {1}, one per GPU",
+                    resources.nvidia_gpu,
+                    count(resources.nvidia_gpu as usize, "executor")
+                ),
             });
         }
         if !support.kinds.contains(&ResourceKind::Cpu) {
@@ -97,15 +101,23 @@ impl Strategy for DefaultStrategy {
         Ok(if support.cpu_multi_threading {
             Plan {
                 executors: vec![Placement { device: DeviceName::Flex, threads: cpu }],
-                reason: format!("{asked}: 1 executor with {cpu} threads, which the runnable can use"),
+                reason: format!("{asked}: 1 executor with {}, which the runnable can use", count(cpu.get(), "thread")),
             }
         } else {
             Plan {
                 executors: vec![Placement { device: DeviceName::Flex, threads: one }; cpu.get()],
-                reason: format!("{asked}: {cpu} executors with 1 thread, as the runnable uses no more"),
+                reason: format!(
+                    "{asked}: {} with 1 thread, as the runnable uses no more",
+                    count(cpu.get(), "executor")
+                ),
             }
         })
     }
+}
+
+/// "1 thread", "2 threads".
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The CPUs that a fraction of them takes up.

@@ -10,7 +10,7 @@ use super::data::Data;
 use super::methods::{self, Inputs, Outputs};
 use crate::serving::MethodHandle;
 
-/// What a caller gives a method: one [`Data`], or a tuple of several.
+/// What a caller gives a method: one [`Data`], a tuple of several, or `()` for none.
 pub trait IntoInputs: Send + 'static {
     /// The tuple of all inputs.
     type Inputs: Inputs;
@@ -36,6 +36,12 @@ macro_rules! input_tuples {
             }
         }
     };
+}
+
+impl IntoInputs for () {
+    type Inputs = ();
+
+    fn into_inputs(self) {}
 }
 
 input_tuples!(A);

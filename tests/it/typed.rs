@@ -54,6 +54,8 @@ fn rust_types_go_in_and_come_out() {
     let question = Question { text: "?".to_owned(), choices: vec![1, 2] };
     assert_eq!(json.run(Json(question)), Ok(Json(vec![1, 2])));
 
+    let nothing = kit.method::<(), String>("nothing").expect("the method");
+    assert_eq!(nothing.run(()).as_deref(), Ok("something"));
     let upper = kit.method::<String, String>("text").expect("the method");
     assert_eq!(upper.run("a".to_owned()), Ok("A".to_owned()));
 

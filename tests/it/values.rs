@@ -132,6 +132,7 @@ fn what_cannot_be_batched_runs_once_per_call() {
     check("matrix", &[("[[1],[2],[3]]", "[[1.0,2.0,3.0]]")]);
     check("any", &[("7", "7.0"), ("[[7]]", "[[7.0]]")]);
     check("scalar", &[("7", "8.0"), ("8", "9.0")]);
+    check("nothing", &[("", r#""something""#), ("{}", r#""something""#)]);
     assert_eq!(case.call("text", r#""straße""#).as_deref(), Ok(r#""STRASSE""#));
 
     let bytes = case.method("bytes");

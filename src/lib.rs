@@ -50,7 +50,7 @@ pub mod prelude {
     //! What most programs import.
     pub use crate::app::App;
     pub use crate::runner::{
-        DefaultStrategy, Json, MethodConfig, Methods, OpenContext, ResourceKind, Runnable, Runner,
+        DefaultStrategy, Json, Method, MethodConfig, Methods, OpenContext, ResourceKind, Runnable, Runner,
     };
     pub use crate::value::TensorSpec;
     pub use burn::tensor::{Bool, Device, Float, Int, Tensor};

@@ -7,17 +7,15 @@
 #[path = "../iris/runnable.rs"]
 mod iris;
 
-use std::fmt;
 use std::net::TcpListener;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use actix_web::rt::System;
-use actix_web::{HttpServer, ResponseError, web};
+use actix_web::{HttpServer, web};
 use clap::Parser;
+use ekiden::http::ApiError;
 use ekiden::prelude::*;
-use ekiden::runner::Method;
 use iris::IrisClf;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +85,7 @@ struct Classified {
     probability: f32,
 }
 
-async fn classify(flower: web::Json<Flower>, predict: web::Data<Predict>) -> Result<web::Json<Classified>, Failure> {
+async fn classify(flower: web::Json<Flower>, predict: web::Data<Predict>) -> Result<web::Json<Classified>, ApiError> {
     let Flower { sepal_length, sepal_width, petal_length, petal_width } = *flower;
     let features = [[sepal_length, sepal_width, petal_length, petal_width]];
     // One row; it shares a batch with those of other requests.
@@ -97,31 +95,4 @@ async fn classify(flower: web::Json<Flower>, predict: web::Data<Predict>) -> Res
     let best = ranked.max_by(|(_, one), (_, other)| one.total_cmp(other));
     let (species, probability) = best.ok_or_else(|| MethodError::failed("there are no probabilities"))?;
     Ok(web::Json(Classified { species, probability }))
-}
-
-/// A call that went wrong, as this service answers it.
-#[derive(Debug)]
-struct Failure(CallError);
-
-impl<E: Into<CallError>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl ResponseError for Failure {
-    fn status_code(&self) -> StatusCode {
-        match &self.0 {
-            CallError::InvalidInput(_) => StatusCode::BAD_REQUEST,
-            CallError::QueueFull { .. } | CallError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            CallError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
 }

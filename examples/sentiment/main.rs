@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use actix_web::rt::{System, spawn};
 use clap::Parser;
-use ekiden::http::{self, DEFAULT_MAX_BODY_BYTES, ServeOptions};
+use ekiden::http::{self, ServeOptions};
 use ekiden::prelude::*;
 use runnable::{Scores, Sentiment};
 
@@ -84,18 +84,12 @@ async fn serve(app: &App, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     println!(
         "  curl http://{address}/v1/runners/sentiment/score -H 'content-type: application/json' -d '[\"I love it\"]'"
     );
-    let server = &app.config().server;
-    let options = ServeOptions {
-        workers: server.workers.value,
-        max_body_bytes: DEFAULT_MAX_BODY_BYTES,
-        grace: server.grace.value,
-    };
     let stop = async {
         if tokio::signal::ctrl_c().await.is_err() {
             // Without signals, it is up to whoever started this program to end it.
             std::future::pending().await
         }
     };
-    http::serve(app, listener, options, stop).await?;
+    http::serve(app, listener, ServeOptions::default(), stop).await?;
     Ok(())
 }

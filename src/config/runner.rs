@@ -82,7 +82,7 @@ pub struct RunnerOptions {
     pub origin: Origin,
     /// The registered type that it runs; the runner's name if not said.
     pub runnable: Option<Sourced<String>>,
-    /// CPU cores: above 0, at most 65536.
+    /// CPU cores: above 0, at most 1024.
     pub cpu: Option<Sourced<f64>>,
     /// NVIDIA GPUs; 0: none.
     pub nvidia_gpu: Option<Sourced<u32>>,

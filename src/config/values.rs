@@ -14,7 +14,7 @@ use super::server::LogFormat;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Row counts are taken from semaphores, which count in `u32`.
 const MOST_ROWS: i128 = u32::MAX as i128;
-const MOST_CPUS: f64 = 65_536.0;
+const MOST_CPUS: f64 = 1024.0;
 
 type Parsed<T> = Result<T, Problem>;
 

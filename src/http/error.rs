@@ -1,9 +1,10 @@
 //! Errors as answers: one status per kind, and a body `{"error": "...", "code": "..."}`.
 
+use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
 
@@ -44,6 +45,33 @@ impl From<&CallError> for Refusal {
             other => other.retry_after(),
         };
         Self { status: status(error), code: error.code(), message: error.to_string(), retry_after }
+    }
+}
+
+/// A call that went wrong, as an answer: the status of its kind, `Retry-After` where it makes sense, and the body
+/// `{"error": "...", "code": "..."}`. For handlers that call runners with `?`.
+#[derive(Clone, Debug)]
+pub struct ApiError(CallError);
+
+impl<E: Into<CallError>> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        status(&self.0)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        Refusal::from(&self.0).response()
     }
 }
 

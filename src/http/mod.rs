@@ -16,6 +16,7 @@ mod info;
 mod probe;
 mod server;
 
+pub use error::ApiError;
 pub use server::{ServeOptions, serve};
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::oneshot;
 
-use super::{error, mount};
+use super::{DEFAULT_MAX_BODY_BYTES, error, mount};
 use crate::serving::Serving;
 
 /// How the server runs.
@@ -26,6 +26,17 @@ pub struct ServeOptions {
     pub max_body_bytes: usize,
     /// How long calls that have been accepted may take to finish once the server stops.
     pub grace: Duration,
+}
+
+impl Default for ServeOptions {
+    /// As many threads as there are cores, bodies of up to 64 MiB, 30 seconds of grace.
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            grace: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Serves the API on `listener` until `stop` is done; then takes no more, finishes what was accepted within the grace

@@ -91,12 +91,13 @@ impl Strategy for DefaultStrategy {
         if !support.kinds.contains(&ResourceKind::Cpu) {
             return Err(PlanError("the runnable does not support CPUs, and the runner asks for no GPU".to_owned()));
         }
+        let available = std::thread::available_parallelism().unwrap_or(one);
         let (cpu, asked) = match resources.cpu {
-            Some(cpu) => (whole(cpu), format!("cpu = {cpu}")),
-            None => {
-                let cores = std::thread::available_parallelism().unwrap_or(one);
-                (cores, format!("cpu not set, {cores} available"))
+            Some(cpu) if whole(cpu) > available => {
+                (whole(cpu), format!("cpu = {cpu}, more than the {available} that this process may use"))
             }
+            Some(cpu) => (whole(cpu), format!("cpu = {cpu}")),
+            None => (available, format!("cpu not set, {available} available")),
         };
         Ok(if support.cpu_multi_threading {
             Plan {

@@ -49,7 +49,10 @@ impl MetricConstructor<Histogram> for Buckets {
 
 /// From 10 µs to 10 s.
 fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(10e-6, 10_f64.powf(0.25), 25))
+    Histogram::new([
+        10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5,
+        5.0, 10.0,
+    ])
 }
 
 /// From 1 to 4096 rows.

@@ -125,7 +125,8 @@ impl<W: Worker> Board<W> {
         now: Instant,
         effects: &mut Effects<W>,
     ) -> Result<(), CallError> {
-        self.check_phase(call, now)?;
+        self.check_phase()?;
+        self.check_return(call, now)?;
         let executors = self.seats.len();
         let state = &mut self.methods[method];
         let mut gone = Vec::new();
@@ -312,21 +313,27 @@ impl<W: Worker> Board<W> {
         (0..self.methods.len()).map(|method| self.queued(method)).sum()
     }
 
-    fn check_phase(&self, call: &Call<W>, now: Instant) -> Result<(), CallError> {
+    /// Whether calls are taken at all.
+    pub(crate) fn check_phase(&self) -> Result<(), CallError> {
         match &self.phase {
-            Phase::Open => match (self.back_at, call.deadline()) {
-                (Some(back), Some(deadline)) if deadline < back => Err(CallError::Unavailable {
-                    cause: "the runner is restarting, and will not be back in time".into(),
-                    retry_after: Some(back.saturating_duration_since(now)),
-                }),
-                _ => Ok(()),
-            },
+            Phase::Open => Ok(()),
             Phase::Starting => Err(CallError::Unavailable {
                 cause: "the runner is starting".into(),
                 retry_after: Some(Duration::from_secs(1)),
             }),
             Phase::Draining => Err(CallError::unavailable("the runner is shutting down")),
             Phase::Closed(cause) => Err(CallError::unavailable(Arc::clone(cause))),
+        }
+    }
+
+    /// Whether an executor may be up again in time for this call.
+    fn check_return(&self, call: &Call<W>, now: Instant) -> Result<(), CallError> {
+        match (self.back_at, call.deadline()) {
+            (Some(back), Some(deadline)) if deadline < back => Err(CallError::Unavailable {
+                cause: "the runner is restarting, and will not be back in time".into(),
+                retry_after: Some(back.saturating_duration_since(now)),
+            }),
+            _ => Ok(()),
         }
     }
 

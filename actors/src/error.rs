@@ -48,8 +48,10 @@ pub enum CallError {
         /// The time the call was given.
         timeout: Duration,
     },
-    /// A blocking call in a thread that drives an async runtime, which it would hold up.
-    #[error("a blocking call inside an async runtime would hold it up; await async_run instead")]
+    /// A blocking call in a thread that belongs to an async runtime, which it might hold up.
+    #[error(
+        "a blocking call inside an async runtime might hold it up; await async_run instead, or use a thread of its own"
+    )]
     InsideRuntime,
     /// The caller has gone. Nobody sees this but the metrics.
     #[error("the caller has gone")]
@@ -117,18 +119,28 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodError {
     pub(crate) fault: Fault,
+    /// Whether the method had run.
+    pub(crate) ran: bool,
     message: Arc<str>,
 }
 
 impl MethodError {
     /// The input makes no sense to the method; the caller is told so with this message.
     pub fn invalid_input(message: impl fmt::Display) -> Self {
-        Self { fault: Fault::Input, message: message.to_string().into() }
+        Self { fault: Fault::Input, ran: true, message: message.to_string().into() }
     }
 
     /// The method failed.
     pub fn failed(message: impl fmt::Display) -> Self {
-        Self { fault: Fault::Method, message: message.to_string().into() }
+        Self { fault: Fault::Method, ran: true, message: message.to_string().into() }
+    }
+
+    /// The same error, of a batch on which the method has not run: even a method that must run at most once may still
+    /// run on the other calls.
+    #[must_use]
+    pub fn before_run(mut self) -> Self {
+        self.ran = false;
+        self
     }
 
     /// Whose fault it is.

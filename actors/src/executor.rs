@@ -23,7 +23,13 @@ pub(crate) struct Executor<W: Worker> {
     seat: usize,
     /// Gone once it has panicked, or the executor has retired.
     worker: Option<Box<W>>,
-    exit: Option<oneshot::Sender<Exit>>,
+    end: Option<oneshot::Sender<End<W>>>,
+}
+
+/// How an executor's actor ended, and the worker that it leaves behind.
+struct End<W> {
+    exit: Exit,
+    worker: Option<Box<W>>,
 }
 
 /// What happens on an executor's thread, as its supervisor hears of it.
@@ -40,29 +46,45 @@ pub(crate) fn live<F: Factory>(
     seat: usize,
     report: impl Fn(Event<F::Worker>),
 ) {
-    let exit = match guarded(|| factory.open(seat)) {
-        Err(message) => Exit::Panicked(message),
-        Ok(Err(error)) => Exit::OpenFailed(error.to_string().into()),
-        Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), exit: None }, |address| {
+    let End { exit, worker } = match guarded(|| factory.open(seat)) {
+        Err(message) => End { exit: Exit::Panicked(message), worker: None },
+        Ok(Err(error)) => End { exit: Exit::OpenFailed(error.to_string().into()), worker: None },
+        Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), end: None }, |address| {
             report(Event::Ready(address));
         }),
     };
-    report(Event::Exited(exit));
+    if exit == Exit::Drained {
+        // Nobody waits for its calls: it ends in good order.
+        discard(worker);
+        report(Event::Exited(exit));
+    } else {
+        // Its calls wait to be run elsewhere, and nobody knows how long a broken worker takes to be dropped.
+        report(Event::Exited(exit));
+        discard(worker);
+    }
 }
 
-fn run<W: Worker>(mut executor: Executor<W>, ready: impl FnOnce(actix::Addr<Executor<W>>)) -> Exit {
+/// Drops the worker, which may panic: it is user code, and may be in any state.
+fn discard<W>(worker: Option<Box<W>>) {
+    if let Err(message) = guarded(|| drop(worker)) {
+        tracing::warn!(%message, "a worker panicked while it was dropped");
+    }
+}
+
+fn run<W: Worker>(mut executor: Executor<W>, ready: impl FnOnce(actix::Addr<Executor<W>>)) -> End<W> {
     // No I/O driver: an executor's thread is woken by its condition variable, which is cheaper than an event queue.
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let (sender, exit) = oneshot::channel();
-    executor.exit = Some(sender);
-    let lost = || Exit::Panicked("the executor's actor was lost".into());
+    let (sender, end) = oneshot::channel();
+    executor.end = Some(sender);
+    let lost = || End { exit: Exit::Panicked("the executor's actor was lost".into()), worker: None };
     let Ok(runtime) = runtime() else {
-        return Exit::OpenFailed("no runtime could be made for the executor's thread".into());
+        let exit = Exit::OpenFailed("no runtime could be made for the executor's thread".into());
+        return End { exit, worker: executor.worker };
     };
     let system = System::with_tokio_rt(|| runtime);
     system.block_on(async move {
         ready(executor.start());
-        exit.await.unwrap_or_else(|_| lost())
+        end.await.unwrap_or_else(|_| lost())
     })
 }
 
@@ -85,11 +107,10 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
                 }
             }
         };
-        self.discard();
         ctx.stop();
-        if let Some(sender) = self.exit.take() {
+        if let Some(sender) = self.end.take() {
             // Nobody listens only when the thread is being torn down.
-            let _ = sender.send(exit);
+            let _ = sender.send(End { exit, worker: self.worker.take() });
         }
     }
 }
@@ -110,13 +131,5 @@ impl<W: Worker> Executor<W> {
             Err(error) => self.desk.recover(batch, Failure::Error(error)),
         }
         Ok(())
-    }
-
-    /// Drops the worker, which may panic: it is user code, and may be in any state.
-    fn discard(&mut self) {
-        let worker = self.worker.take();
-        if let Err(message) = guarded(|| drop(worker)) {
-            tracing::warn!(%message, "a worker panicked while it was dropped");
-        }
     }
 }

@@ -34,6 +34,14 @@ impl<W: Worker> Handle<W> {
         self.desk.push(self.method, input, rows, options.timeout)
     }
 
+    /// Takes a call of no rows, which needs no reply: its answer has no rows either, and nothing is run.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] as for any other call.
+    pub fn call_without_rows(&self) -> Result<(), CallError> {
+        self.desk.push_empty(self.method)
+    }
+
     /// Counts a call that was refused before it could be queued: its input does not fit, or cannot be read.
     pub fn refuse(&self, error: &CallError) {
         self.desk.observer().call_ended(self.method, Some(error), Duration::ZERO);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::policy::{self, Verdict};
-use crate::{CallError, MethodLimits, Worker};
+use crate::{Batching, CallError, MethodLimits, Worker};
 
 /// How long a full queue is not searched again for calls that have ended.
 pub(crate) const SEARCH_PAUSE: Duration = Duration::from_millis(10);
@@ -103,8 +103,11 @@ impl<W: Worker> Queue<W> {
     pub(crate) fn push(&mut self, call: Arc<Call<W>>) {
         let rows = call.rows.get();
         let waiting = Waiting { call, next_row: 0 };
+        // Calls that are run one by one need not be alike to wait in one line.
+        let alone = self.limits.batching == Batching::Off;
         let alike = |lane: &&mut Lane<W>| {
-            lane.waiting.front().is_some_and(|front| W::can_share_batch(&front.call.input, &waiting.call.input))
+            alone
+                || lane.waiting.front().is_some_and(|front| W::can_share_batch(&front.call.input, &waiting.call.input))
         };
         match self.lanes.iter_mut().find(alike) {
             Some(lane) => {

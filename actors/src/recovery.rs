@@ -40,7 +40,7 @@ pub(crate) enum Recovery {
 /// retried once, as it may be due to the executor and not to the batch.
 pub(crate) fn recovery(failure: &Failure, calls: usize, crashes: u32, retry: bool) -> Recovery {
     match failure {
-        Failure::Error(_) if calls > 1 && retry => Recovery::Halve,
+        Failure::Error(error) if calls > 1 && (retry || !error.ran) => Recovery::Halve,
         Failure::Crash(_) if crashes < 2 && retry => Recovery::Again,
         Failure::Error(_) | Failure::Crash(_) => Recovery::Answer,
     }
@@ -63,5 +63,8 @@ mod tests {
         check(&error, 8, 0, true, Recovery::Halve);
         check(&error, 1, 0, true, Recovery::Answer);
         check(&error, 8, 0, false, Recovery::Answer);
+        let before = Failure::Error(MethodError::invalid_input("no").before_run());
+        check(&before, 8, 0, false, Recovery::Halve);
+        check(&before, 1, 0, false, Recovery::Answer);
     }
 }

@@ -121,6 +121,10 @@ impl<F: Factory> Supervisor<F> {
                 _ => self.restart(seat, &exit, ctx),
             }
         }
+        // The others have finished what a restart was meant for.
+        if self.status.state == RunnerState::Draining && !self.desk.has_waiting() && self.nobody_is_up() {
+            self.cancel_restarts();
+        }
         self.publish();
         self.stop_when_drained(ctx);
     }

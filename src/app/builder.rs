@@ -152,6 +152,8 @@ impl AppBuilder {
         let mut prepared = Vec::new();
         for options in &config.runners {
             let own = in_code.iter().find(|(name, _)| *name == options.name).map(|(_, kind)| kind);
+            // Configuration that names a runnable means it, also for a runner that code defines.
+            let own = own.filter(|_| options.runnable.is_none());
             let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
                 problems.push(unknown_runnable(options, &kinds));
                 continue;

@@ -6,6 +6,8 @@ mod log;
 mod runners;
 mod serve;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +26,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 1 something failed while it ran; 2 the command line or the \
-configuration is wrong.\nLogs go to standard error; RUST_LOG sets how much is logged (error, warn, info, debug, trace).";
+configuration is wrong; 130 a second signal ended a server that was finishing its calls.\nLogs go to standard error; RUST_LOG sets how much is logged (error, warn, info, debug, trace).";
 
 #[derive(Subcommand)]
 enum Command {
@@ -41,7 +43,8 @@ enum Command {
         /// The configuration [default: runners.toml of the working directory, else the built-in one]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20
+        /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20, or one of a method:
+        /// runners.iris_clf.methods.predict.timeout_ms=500
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
@@ -67,7 +70,8 @@ struct ConfigArgs {
     /// The configuration [default: runners.toml of the working directory, else the built-in one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20
+    /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20, or one of a method:
+    /// runners.iris_clf.methods.predict.timeout_ms=500
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -102,8 +106,23 @@ pub(crate) fn run() -> ExitCode {
         Err(Failure::Run(message)) => (1, message),
         Err(Failure::Usage(message)) => (2, message),
     };
-    eprintln!("error: {message}");
+    tell(&mut io::stderr(), format_args!("error: {message}"));
     ExitCode::from(code)
+}
+
+/// Prints what a command was asked for. A reader that has seen enough is no failure.
+fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Run(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says something to whoever may be there to read it: a server goes on without.
+fn tell(to: &mut impl Write, line: impl fmt::Display) {
+    let _ = writeln!(to, "{line}");
 }
 
 /// The configuration that every command reads, and the runnables that this program has; with what it was read from.

@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, print};
 
 pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(), Failure> {
     let base = url.trim_end_matches('/');
+    if !base.starts_with("http://") {
+        return Err(Failure::Usage(format!("--url {url}: expected a URL that begins with http://")));
+    }
     let path = runner.map_or_else(|| format!("{base}/v1/runners"), |name| format!("{base}/v1/runners/{name}"));
     let (answer, text) = ask(&path)?;
     if json {
-        println!("{text}");
-        return Ok(());
+        return print(format_args!("{text}\n"));
     }
     let one = [answer.clone()];
     let runners = answer["runners"].as_array().map_or(one.as_slice(), Vec::as_slice);
-    print!("{}", table(runners));
-    Ok(())
+    print(table(runners))
 }
 
 /// What an ekiden server answers at `path`, a whole URL: JSON, and as it came.

@@ -1,5 +1,7 @@
 //! `ekiden serve`.
 
+use std::fmt;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
@@ -9,7 +11,7 @@ use ekiden::http::{self, ServeOptions};
 use ekiden::serving::{MethodHandle, RunnerEntry};
 use ekiden::value::{TensorSpec, ValueSpec};
 
-use super::{ConfigArgs, Failure, app, log};
+use super::{ConfigArgs, Failure, app, log, tell};
 
 pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failure> {
     let started = Instant::now();
@@ -40,32 +42,34 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failur
         served
     });
     served.map_err(|error| Failure::Run(format!("the HTTP server has failed: {error}")))?;
-    println!("stopped");
+    say("stopped");
     Ok(())
 }
 
 fn describe(app: &App, source: &str, address: SocketAddr) {
-    println!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION"));
+    say(format_args!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION")));
     for runner in app.runners() {
-        println!("  {}: {}", runner.name, runner.plan);
+        say(format_args!("  {}: {}", runner.name, runner.plan));
         for method in &runner.methods {
-            println!("    {}", signature(method));
+            say(format_args!("    {}", signature(method)));
         }
     }
-    println!("listening on http://{address}");
+    say(format_args!("listening on http://{address}"));
+}
+
+fn say(line: impl fmt::Display) {
+    tell(&mut io::stdout(), line);
 }
 
 /// Says when all runners take calls, with a call to try.
 async fn announce(app: App, address: SocketAddr, started: Instant) {
     if let Err((runner, cause)) = app.ready().await {
-        eprintln!(
-            "runner \"{runner}\" has failed: {cause}\nThe others go on; http://{address}/readyz says why this server is not ready."
-        );
-        return;
+        let others = format!("The others go on; http://{address}/readyz says why this server is not ready.");
+        return tell(&mut io::stderr(), format_args!("runner \"{runner}\" has failed: {cause}\n{others}"));
     }
-    println!("ready in {:.2} s; try", started.elapsed().as_secs_f64());
+    say(format_args!("ready in {:.2} s; try", started.elapsed().as_secs_f64()));
     for runner in app.runners().iter().take(1) {
-        println!("  {}", curl(runner, address));
+        say(format_args!("  {}", curl(runner, address)));
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{DecodeError, EncodeError, json, npy};
-use crate::value::{Signature, Value, ValueKind, Values};
+use crate::value::{DType, Signature, Value, ValueKind, Values};
 
 /// The format of a request's or an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,9 @@ impl Format {
     /// [`EncodeError`].
     pub fn encode(self, signature: &Signature, values: &[Value]) -> Result<(Self, Bytes), EncodeError> {
         match (self, values) {
-            (Self::Npy, [Value::Tensor(_)]) => Ok((self, npy::encode(values)?.into())),
+            (Self::Npy, [Value::Tensor(array)]) if array.dtype() != DType::BF16 => {
+                Ok((self, npy::encode(values)?.into()))
+            }
             (Self::Text, [Value::Text(text)]) => Ok((self, text.clone().into())),
             (_, [Value::Bytes(bytes)]) => Ok((Self::Bytes, bytes.clone())),
             _ => {

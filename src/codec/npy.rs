@@ -30,8 +30,7 @@ pub fn decode(body: &Bytes, signature: &Signature) -> Result<Values, DecodeError
             if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
         )));
     };
-    let array = array(body, spec)
-        .map_err(|problem| DecodeError(format!("input \"{}\": not a .npy body: {problem}", spec.name())))?;
+    let array = array(body, spec).map_err(|problem| DecodeError(format!("input \"{}\": {problem}", spec.name())))?;
     let mut values = Values::new();
     values.push(Value::Tensor(array));
     Ok(values)
@@ -40,7 +39,11 @@ pub fn decode(body: &Bytes, signature: &Signature) -> Result<Values, DecodeError
 fn array(body: &Bytes, spec: &TensorSpec) -> Result<Array, String> {
     let (Header { dtype, order, fortran, shape }, start) = header::read(body)?;
     if dtype != spec.dtype() {
-        let hint = if spec.dtype() == DType::BF16 { ": .npy has no such dtype, send application/json" } else { "" };
+        let hint = if spec.dtype() == DType::BF16 {
+            ": .npy has no such dtype, send application/json".to_owned()
+        } else {
+            format!(": nothing is converted, send x.astype(\"{}\")", spec.dtype())
+        };
         return Err(format!("expected dtype {}, found {dtype}{hint}", spec.dtype()));
     }
     if shape.dims().contains(&0) {

@@ -35,6 +35,7 @@ macro_rules! settings {
 settings! {
     bool => |value: bool| value,
     f64 => |value: f64| value,
+    i32 => |value: i32| i64::from(value),
     i64 => |value: i64| value,
     u32 => |value: u32| value,
     u64 => |value: u64| value,

@@ -12,9 +12,13 @@ use super::server::LogFormat;
 
 /// Clocks can add this much to any instant without overflow: 365 days.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Row counts are taken from semaphores, which count in `u32`.
+/// More rows than any queue holds.
 const MOST_ROWS: i128 = u32::MAX as i128;
+/// More than any machine has.
 const MOST_CPUS: f64 = 1024.0;
+
+/// More than any machine has.
+const MOST_GPUS: i128 = 1024;
 
 type Parsed<T> = Result<T, Problem>;
 
@@ -98,9 +102,9 @@ pub(super) fn nvidia_gpu(value: &Value) -> Parsed<u32> {
         ValueKind::Array(_) => {
             wrong(value, "a count of at least 0, or -1 for none (choosing GPUs by id is not supported yet)")
         }
-        _ => match whole(value, -1, u32::MAX.into()) {
+        _ => match whole(value, -1, MOST_GPUS) {
             Ok(count) => Ok(u32::try_from(count).unwrap_or(0)),
-            Err(_) => wrong(value, "a count of at least 0, or -1 for none"),
+            Err(_) => wrong(value, format!("a count from 0 to {MOST_GPUS}, or -1 for none")),
         },
     }
 }

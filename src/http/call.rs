@@ -30,7 +30,7 @@ pub(super) async fn call(
     api: &Api,
 ) -> HttpResponse {
     let outcome = match find(runner, method, api) {
-        Ok(method) => answer(request, method, body).await,
+        Ok(method) => answer(request, method, body, api).await,
         Err(error) => Err(Refusal::from(&error)),
     };
     let id = request_id(request, api);
@@ -64,13 +64,16 @@ async fn answer(
     request: &HttpRequest,
     method: &MethodHandle,
     body: Result<Bytes, actix_web::Error>,
+    api: &Api,
 ) -> Result<(Format, Bytes), Refusal> {
     let refused = |error: CallError| {
         method.refuse(&error);
         Refusal::from(&error)
     };
-    let body = body.map_err(|error| refused(unreadable(&error)))?;
-    let format = request_format(request)?;
+    let body = body.map_err(|error| refused(unreadable(&error, api)))?;
+    let format = request_format(request).inspect_err(|refusal| {
+        method.refuse(&CallError::invalid_input(refusal.message.as_str()));
+    })?;
     let options = CallOptions { timeout: timeout(request).map_err(refused)? };
     let inputs = format
         .decode(&body, method.signature())
@@ -109,15 +112,17 @@ fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
     match milliseconds {
         Some(milliseconds) => Ok(Some(Duration::from_millis(milliseconds.into()))),
         None => Err(CallError::invalid_input(format!(
-            "header {TIMEOUT}: expected a whole number of milliseconds of at least 1, found {value:?}"
+            "header {TIMEOUT}: expected a whole number of milliseconds from 1 to {}, found {value:?}",
+            u32::MAX
         ))),
     }
 }
 
-fn unreadable(error: &actix_web::Error) -> CallError {
+fn unreadable(error: &actix_web::Error, api: &Api) -> CallError {
     match error.as_error::<PayloadError>() {
         Some(PayloadError::Overflow) => {
-            CallError::TooLarge("the body is larger than the server's max_body_bytes".into())
+            let limit = api.max_body_bytes;
+            CallError::TooLarge(format!("the body is larger than the server's max_body_bytes = {limit}").into())
         }
         _ => CallError::invalid_input(format!("the body could not be read: {error}")),
     }

@@ -87,7 +87,7 @@ fn status(error: &CallError) -> StatusCode {
         },
         CallError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         CallError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
-        // Neither of the last two ever reaches a client.
+        // The last two never reach a client.
         CallError::Crashed(_) | CallError::InsideRuntime | CallError::Cancelled => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -33,6 +33,7 @@ struct Api {
     serving: Serving,
     /// The server is going away; keep-alive connections are told so.
     draining: Arc<AtomicBool>,
+    max_body_bytes: usize,
     request_ids: RequestIds,
 }
 
@@ -53,7 +54,9 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Mounts the API: `actix_web::App::new().configure(ekiden::http::routes(&app))`.
 ///
-/// Request bodies are read up to 64 MiB; [`routes_with`] takes another limit.
+/// Request bodies are read up to 64 MiB; [`routes_with`] takes another limit. The routes do not keep the app alive: hold
+/// on to it for as long as the server runs. And have the server built with `h1_allow_half_closed(false)`, so that a
+/// client that closes its connection cancels its call.
 pub fn routes<A: AsRef<Serving>>(app: &A) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + use<A> {
     routes_with(app, DEFAULT_MAX_BODY_BYTES)
 }
@@ -72,7 +75,7 @@ fn mount(
     draining: Arc<AtomicBool>,
 ) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send {
     let request_ids = RequestIds { server: fastrand::u32(..), next: AtomicU64::new(0) };
-    let api = web::Data::from(Arc::new(Api { serving, draining, request_ids }));
+    let api = web::Data::from(Arc::new(Api { serving, draining, max_body_bytes, request_ids }));
     move |config| {
         let probe = |path, route: Route| {
             let reads = guard::Any(guard::Get()).or(guard::Head());
@@ -97,7 +100,8 @@ fn mount(
 async fn runners(request: HttpRequest, body: Result<Bytes, actix_web::Error>, api: web::Data<Api>) -> HttpResponse {
     let below = request.match_info().unprocessed();
     let mut parts = below.strip_prefix('/').unwrap_or(below).split('/');
-    match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
+    // A trailing slash means the same.
+    match (parts.next().unwrap_or_default(), parts.next().filter(|part| !part.is_empty()), parts.next()) {
         (runner, Some(method), None) if request.method() == Method::POST => {
             call::call(&request, runner, method, body, &api).await
         }

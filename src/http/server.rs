@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 
 use super::{DEFAULT_MAX_BODY_BYTES, error, mount};
 use crate::serving::Serving;
+
+/// The least time for answers to be written when the grace period is over.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -102,6 +105,8 @@ impl Handler<Bind> for FrontEnd {
                 .workers(self.options.workers.get())
                 // Calls are finished by draining the runners; this is for their answers to be written.
                 .shutdown_timeout(1)
+                // A client that has closed its connection has gone: its call is cancelled.
+                .h1_allow_half_closed(false)
                 .disable_signals()
                 .listen(listener)?
                 .run();
@@ -121,17 +126,18 @@ impl Handler<Bind> for FrontEnd {
 impl Handler<Drain> for FrontEnd {
     type Result = ResponseActFuture<Self, ()>;
 
-    /// Not ready, no new connections, finish what was accepted, stop: in this order.
+    /// Not ready, finish what was accepted, stop: in this order, and within the grace period. New connections are taken
+    /// until then, so that probes and late callers are told 503 and not left hanging.
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining.store(true, Ordering::Relaxed);
         let (serving, grace, server) = (self.serving.clone(), self.options.grace, self.server.clone());
         let drain = async move {
-            if let Some(server) = &server {
-                server.pause().await;
-            }
+            let since = Instant::now();
             serving.drain(grace).await;
-            if let Some(server) = server {
-                server.stop(true).await;
+            let Some(server) = server else { return };
+            let left = grace.saturating_sub(since.elapsed()).max(LAST_WORDS);
+            if tokio::time::timeout(left, server.stop(true)).await.is_err() {
+                server.stop(false).await;
             }
         };
         Box::pin(drain.into_actor(self))

@@ -36,7 +36,7 @@ impl<R: Runnable> LocalRunner<R> {
     pub(super) fn open(runner: Runner<R>) -> Result<Self, LocalError> {
         tracing::warn!(
             runner = runner.name,
-            "init_local is for testing and debugging only: no supervision, no batching, no other threads"
+            "init_local is for testing and debugging only: no actors, no supervision, no batching"
         );
         tracing::warn!(
             runner = runner.name,

@@ -108,8 +108,8 @@ impl InputParts<'_> {
             let name = signature.inputs.get(index).map_or("", ValueSpec::name);
             let problem = format!("input \"{name}\": {error}");
             match error.fault() {
-                Fault::Input => MethodError::invalid_input(problem),
-                Fault::Method => MethodError::failed(problem),
+                Fault::Input => MethodError::invalid_input(problem).before_run(),
+                Fault::Method => MethodError::failed(problem).before_run(),
             }
         })
     }

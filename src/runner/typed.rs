@@ -87,8 +87,9 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     /// Calls the method and blocks this thread until it is answered.
     ///
     /// # Errors
-    /// The call's [`CallError`]; [`CallError::InsideRuntime`] in a thread that drives an async runtime, which it would
-    /// hold up: await [`Method::async_run`] there.
+    /// The call's [`CallError`]; [`CallError::InsideRuntime`] in any thread that belongs to a tokio runtime, which it
+    /// might hold up: await [`Method::async_run`] there, or, in a thread of `spawn_blocking`, give that future to
+    /// `Handle::current().block_on`. The methods of a runnable are inside a runtime too.
     pub fn run(&self, inputs: I) -> Result<O, CallError> {
         let inputs = methods::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.run(inputs, self.options)?)

@@ -64,7 +64,8 @@ impl MethodHandle {
     /// Calls the method and blocks this thread until its outputs are there. Not for async code.
     ///
     /// # Errors
-    /// The call's [`CallError`]; [`CallError::InsideRuntime`] in a thread that drives an async runtime.
+    /// The call's [`CallError`]; [`CallError::InsideRuntime`] in any thread that belongs to a tokio runtime, those of
+    /// `spawn_blocking` included: there, `Handle::current().block_on(method.async_run(..))` does it.
     pub fn run(&self, inputs: Values, options: CallOptions) -> Result<Values, CallError> {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(CallError::InsideRuntime);
@@ -89,7 +90,8 @@ impl MethodHandle {
         let signature = &self.about.signature;
         let rows = signature.check_inputs(&inputs).map_err(refused)?;
         let Some(rows) = NonZeroUsize::new(rows) else {
-            return signature.empty_outputs().map(Submitted::Answered).map_err(refused);
+            let outputs = signature.empty_outputs().map_err(refused)?;
+            return self.handle.call_without_rows().map(|()| Submitted::Answered(outputs));
         };
         let input = CallInput { values: inputs, batching: signature.batching };
         self.handle.call(input, rows, options).map(Submitted::Queued)

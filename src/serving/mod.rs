@@ -10,6 +10,7 @@ pub use method::MethodHandle;
 pub(crate) use worker::{CallInput, Model, ModelWorker};
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ekiden_actors::{CallError, RunnerState, RunnerStatus};
@@ -93,10 +94,29 @@ impl Serving {
     /// # Errors
     /// The first runner that has failed, and why.
     pub async fn ready(&self) -> Result<(), (String, Arc<str>)> {
-        for runner in self.runners.iter() {
-            runner.actor.ready().await.map_err(|cause| (runner.name.clone(), cause))?;
-        }
-        Ok(())
+        let mut waits: Vec<_> = self
+            .runners
+            .iter()
+            .map(|runner| Box::pin(async { runner.actor.ready().await.map_err(|cause| (runner.name.clone(), cause)) }))
+            .collect();
+        // At the same time: one that has failed is told at once, however long the others take.
+        std::future::poll_fn(|cx| {
+            let mut failed = None;
+            waits.retain_mut(|wait| match wait.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(failure)) => {
+                    failed = Some(failure);
+                    false
+                }
+            });
+            match failed {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None if waits.is_empty() => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Has all runners finish what they have accepted, at the same time, for at most `grace`.
@@ -136,7 +156,7 @@ impl AsRef<Serving> for Serving {
 async fn join_all(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = ()>>>>) {
     std::future::poll_fn(|cx| {
         futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
-        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if futures.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ekiden::prelude::*;
-use ekiden::{App, StartError};
+use ekiden::value::{Value, Values};
+use ekiden::{App, CallOptions, StartError};
 use serde::Deserialize;
 
 use crate::kit;
@@ -109,6 +110,27 @@ fn without_retry_a_batch_runs_once() {
     let crashed = echo.run(vec!["panic".to_owned()]).expect_err("it panics");
     assert_eq!(crashed, CallError::Crashed("panicked: on purpose: a word".into()));
     assert_eq!(echo.run(vec!["hi".to_owned()]), Ok(vec!["hi".to_owned()]), "one restart was enough");
+}
+
+#[test]
+fn without_retry_an_input_that_cannot_be_read_is_still_its_own_callers_fault() {
+    let gate = Gate::closed();
+    let app = kit::app(&gate, |runner| runner.set("retry", false));
+    let list = app.entry("kit").and_then(|runner| runner.method("list")).expect("the method");
+    let plug = Made::held(list.async_run(words(&["a"]), CallOptions::default()));
+    gate.wait_for_someone();
+    let good = Made::held(list.async_run(words(&["good"]), CallOptions::default()));
+    let number = Values::from_iter([Value::List(vec![serde_json::json!("ok"), serde_json::json!(7)])]);
+    let bad = Made::held(list.async_run(number, CallOptions::default()));
+    gate.open();
+    assert!(plug.answer().is_ok());
+    assert_eq!(good.answer(), Ok(Values::from_iter([Value::List(vec![serde_json::json!(4)])])));
+    let error = bad.answer().expect_err("7 is no word");
+    assert!(error.to_string().starts_with("input \"words\": element [1]: "), "{error}");
+}
+
+fn words(words: &[&str]) -> Values {
+    Values::from_iter([Value::List(words.iter().map(|&word| word.into()).collect())])
 }
 
 /// What calls get whose app is going away.

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::panic;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -125,10 +125,13 @@ pub struct Made<'a, T>(Pin<Box<dyn Future<Output = T> + 'a>>);
 impl<'a, T> Made<'a, T> {
     /// Makes a call, which must not be answered at once: a gate holds it.
     pub fn held(call: impl Future<Output = T> + 'a) -> Self {
+        Self::try_held(call).expect("the call was answered, and not held")
+    }
+
+    /// Makes a call that may be refused at once.
+    pub fn try_held(call: impl Future<Output = T> + 'a) -> Option<Self> {
         let mut call: Pin<Box<dyn Future<Output = T> + 'a>> = Box::pin(call);
-        let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(matches!(polled, Poll::Pending), "the call was answered, and not held");
-        Self(call)
+        call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending().then_some(Self(call))
     }
 
     pub fn answer(self) -> T {

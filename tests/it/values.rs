@@ -192,6 +192,9 @@ fn a_call_of_no_rows_is_answered_without_running() {
     check("rank2", "[]", "[]");
     check("dim1", "[[],[]]", "[[],[]]");
     check("dim1_to_0", "[[],[]]", "[]");
+    block_on(case.app.shutdown(std::time::Duration::ZERO));
+    let stopped = case.call("rank1", "[]").expect_err("the runner has stopped");
+    assert_eq!(stopped.code(), "unavailable");
     let empty = Values::from_iter([Array::new(Vec::<f32>::new(), [0, 1, 1, 2]).expect("an array").into()]);
     let unknown = block_on(case.method("rank4").async_run(empty, CallOptions::default()));
     let problem = "the call has no rows, and the size of output \"output\" is not known without running it";

@@ -1,7 +1,7 @@
 //! Workers that panic, and workers that cannot be opened.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -111,12 +111,30 @@ fn panics_need_no_message() {
 #[test]
 fn a_worker_may_panic_when_it_is_dropped() {
     bounded(|| {
-        let scene = Stage { drop_panics: true, ..Stage::default() }.start();
+        let scene = Stage { on_drop: Box::new(|| panic!("told to, in drop")), ..Stage::default() }.start();
         assert_eq!(scene.call(1, Act::Panic).wait(), Err(CallError::Crashed("panicked: told to".into())));
         assert_eq!(scene.call(2, Act::Echo).wait(), Ok(answer(2, 1)));
         block_on(scene.runner.drain(LONG));
         assert_eq!(scene.runner.status().state, RunnerState::Stopped);
         scene.counts.settle(&[("executor exited", 2)]);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_broken_worker_to_be_dropped() {
+    bounded(|| {
+        let (stuck, keeper) = gate();
+        let (first_run, first_drop) = (AtomicBool::new(true), AtomicBool::new(true));
+        let before = Box::new(move |_: &[u64]| assert!(!first_run.swap(false, Ordering::Relaxed), "told to, once"));
+        let on_drop = Box::new(move || {
+            if first_drop.swap(false, Ordering::Relaxed) {
+                stuck.pass();
+            }
+        });
+        let scene = Stage { before, on_drop, ..Stage::default() }.start();
+        let answered = scene.call(1, Act::Echo).wait();
+        assert_eq!(answered, Ok(answer(1, 1)), "on a fresh executor, while the old one is stuck");
+        drop(keeper);
     });
 }
 

@@ -144,7 +144,7 @@ pub(crate) struct Script {
     open: Open,
     /// Sees the values of each batch before it runs.
     before: Before,
-    drop_panics: bool,
+    on_drop: Box<dyn Fn() + Send + Sync>,
     /// Whether there are no threads to be had.
     no_threads: bool,
     opened: AtomicUsize,
@@ -194,7 +194,7 @@ impl Worker for Toy {
 
 impl Drop for Toy {
     fn drop(&mut self) {
-        assert!(!self.0.drop_panics, "told to, in drop");
+        (self.0.on_drop)();
     }
 }
 
@@ -282,7 +282,7 @@ pub(crate) struct Stage {
     pub(crate) restarts: RestartLimits,
     pub(crate) open: Open,
     pub(crate) before: Before,
-    pub(crate) drop_panics: bool,
+    pub(crate) on_drop: Box<dyn Fn() + Send + Sync>,
     /// Whether there are no threads to be had.
     pub(crate) no_threads: bool,
 }
@@ -295,7 +295,7 @@ impl Default for Stage {
             restarts: RestartLimits { max_restarts: 1_000, window: LONG, backoff: ms(1), max_backoff: ms(2) },
             open: Box::new(|_, _| Ok(())),
             before: Box::new(|_| ()),
-            drop_panics: false,
+            on_drop: Box::new(|| ()),
             no_threads: false,
         }
     }
@@ -317,7 +317,7 @@ impl Stage {
         let script = Arc::new(Script {
             open: self.open,
             before: self.before,
-            drop_panics: self.drop_panics,
+            on_drop: self.on_drop,
             no_threads: self.no_threads,
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),

@@ -24,7 +24,7 @@ use progress::Progress;
 use results::{Measured, Results};
 use target::Target;
 
-use super::{Failure, runners};
+use super::{Failure, print, runners};
 
 pub(super) const EXAMPLES: &str = args::EXAMPLES;
 
@@ -70,7 +70,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         results.loads.extend(measured);
     }
     progress.finish();
-    print!("{results}");
+    print(&results)?;
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&results).map_err(|error| Failure::Run(error.to_string()))?;
         write(file, json + "\n")?;

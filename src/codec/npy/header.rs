@@ -48,7 +48,7 @@ pub(super) fn read(body: &[u8]) -> Result<(Header, usize), String> {
     let ends = || format!("the body ends within the header, after {} bytes", body.len());
     if !body.starts_with(MAGIC) {
         let found = body[..body.len().min(MAGIC.len())].escape_ascii();
-        return Err(format!("expected it to begin with \\x93NUMPY, found \"{found}\""));
+        return Err(format!("expected a .npy body, which begins with \\x93NUMPY, found \"{found}\""));
     }
     let [major, minor, rest @ ..] = &body[MAGIC.len()..] else { return Err(ends()) };
     let (length, start) = match (major, minor, rest) {

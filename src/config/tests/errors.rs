@@ -32,8 +32,8 @@ fn wrong_values_of_a_runner() {
     check("cpu = inf", "cpu: expected a number above 0, found inf");
     check("cpu = 1e300", "cpu: expected a number of at most 1024, found 1e300");
     check("cpu = true", "cpu: expected a number above 0, found true");
-    check("nvidia_gpu = -2", "nvidia_gpu: expected a count of at least 0, or -1 for none, found -2");
-    check("nvidia_gpu = 0.5", "nvidia_gpu: expected a count of at least 0, or -1 for none, found 0.5");
+    check("nvidia_gpu = -2", "nvidia_gpu: expected a count from 0 to 1024, or -1 for none, found -2");
+    check("nvidia_gpu = 0.5", "nvidia_gpu: expected a count from 0 to 1024, or -1 for none, found 0.5");
     check(
         "nvidia_gpu = [0, 1]",
         "nvidia_gpu: expected a count of at least 0, or -1 for none (choosing GPUs by id is not supported yet), found a list",

@@ -99,9 +99,10 @@ fn mount(
 /// of a small call; this takes the path apart by hand.
 async fn runners(request: HttpRequest, body: Result<Bytes, actix_web::Error>, api: web::Data<Api>) -> HttpResponse {
     let below = request.match_info().unprocessed();
-    let mut parts = below.strip_prefix('/').unwrap_or(below).split('/');
+    let below = below.strip_prefix('/').unwrap_or(below);
     // A trailing slash means the same.
-    match (parts.next().unwrap_or_default(), parts.next().filter(|part| !part.is_empty()), parts.next()) {
+    let mut parts = below.strip_suffix('/').unwrap_or(below).split('/');
+    match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
         (runner, Some(method), None) if request.method() == Method::POST => {
             call::call(&request, runner, method, body, &api).await
         }

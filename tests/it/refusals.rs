@@ -150,6 +150,10 @@ fn requests() {
     ask("GET", "/v1/runners/iris", &[]).refused(404, "not_found", &["did you mean \"iris_clf\"?"]);
     ask("POST", "/predict", &[]).refused(404, "not_found", &["nothing at /predict", "POST /v1/runners/"]);
     ask("GET", "/", &[]).refused(404, "not_found", &["nothing at /;"]);
+    let twice = "/v1/runners/iris_clf//predict";
+    ask("POST", twice, &[]).refused(404, "not_found", &[&format!("nothing at {twice}")]);
+    assert_eq!(ask("POST", &format!("{PREDICT}/"), &[]).status, 200, "a slash at the end means the same");
+    assert_eq!(ask("GET", "/v1/runners/iris_clf/", &[]).status, 200, "a slash at the end means the same");
 
     for (method, path, allowed) in [
         ("GET", PREDICT, "POST"),

@@ -332,8 +332,9 @@ impl<F: Factory> Handler<Drain> for Supervisor<F> {
             RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting => {}
         }
         self.status.state = RunnerState::Draining;
-        self.publish();
+        // Whoever reads that it drains finds that it takes no more.
         self.desk.drain();
+        self.publish();
         if !self.desk.has_waiting() {
             self.cancel_restarts();
         }

@@ -304,10 +304,6 @@ impl<W: Worker> Board<W> {
         self.methods[method].queue.rows() + returned.sum::<usize>()
     }
 
-    pub(crate) fn limits(&self, method: usize) -> &MethodLimits {
-        self.methods[method].queue.limits()
-    }
-
     /// Rows that wait for any method.
     pub(crate) fn waiting(&self) -> usize {
         (0..self.methods.len()).map(|method| self.queued(method)).sum()

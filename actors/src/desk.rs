@@ -19,6 +19,8 @@ pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
     board: Mutex<Board<W>>,
     addresses: Mutex<Addresses<W>>,
+    /// Each method's limit for calls that bring none, read without the lock.
+    timeouts: Box<[Option<Duration>]>,
     observer: Arc<dyn Observer>,
 }
 
@@ -34,6 +36,7 @@ impl<W: Worker> Desk<W> {
                 executors: (0..executors).map(|_| None).collect(),
                 batchers: limits.iter().map(|_| None).collect(),
             }),
+            timeouts: limits.iter().map(|limits| limits.timeout).collect(),
             board: Mutex::new(Board::new(limits, executors)),
             observer,
         }
@@ -53,11 +56,9 @@ impl<W: Worker> Desk<W> {
     ) -> Result<Reply<W>, CallError> {
         let now = Instant::now();
         let mut effects = Effects::default();
-        let mut board = self.board();
-        let timeout = timeout.or(board.limits(method).timeout);
+        let timeout = timeout.or(self.timeouts[method]);
         let call = Arc::new(Call::new(input, rows, now, timeout));
-        let pushed = board.push(method, &call, now, &mut effects);
-        drop(board);
+        let pushed = self.board().push(method, &call, now, &mut effects);
         self.carry_out(effects);
         match pushed {
             Ok(()) => Ok(Reply::new(call)),

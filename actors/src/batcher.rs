@@ -139,7 +139,7 @@ mod tests {
     fn call(runner: &Runner<Toy>, timeout: Option<Duration>) -> Reply<Toy> {
         let input = Input { id: 0, shape: 0, rows: 3, nature: Nature::Good };
         let rows = NonZeroUsize::new(3).expect("not zero");
-        runner.method(0).call(input, rows, CallOptions { timeout }).expect("it is taken")
+        runner.method(0).call(input, rows, CallOptions { timeout, ..CallOptions::default() }).expect("it is taken")
     }
 
     fn crash(runner: &Runner<Toy>) {

@@ -13,7 +13,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::guard::guarded;
-use crate::{CallError, MethodError, Worker};
+use crate::{CallError, CallOptions, MethodError, Priority, Worker};
 
 /// One request to one method, with everything that it needs on its way: input, deadline, and where to answer.
 pub(crate) struct Call<W: Worker> {
@@ -22,6 +22,11 @@ pub(crate) struct Call<W: Worker> {
     pub(crate) arrived: Instant,
     /// How long it may take, from its arrival.
     pub(crate) timeout: Option<Duration>,
+    #[expect(dead_code, reason = "the queue will order calls by it")]
+    pub(crate) priority: Priority,
+    /// The input's shape, as a number.
+    #[expect(dead_code, reason = "costs will be learned by it")]
+    pub(crate) shape: u64,
     /// Mirrors `Answer::Pending`, so that a queue can be swept without taking each call's lock.
     ended: AtomicBool,
     slot: Mutex<Slot<W::Output>>,
@@ -56,12 +61,14 @@ pub(crate) enum Ended {
 }
 
 impl<W: Worker> Call<W> {
-    pub(crate) fn new(input: W::Input, rows: NonZeroUsize, arrived: Instant, timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(input: W::Input, rows: NonZeroUsize, arrived: Instant, options: CallOptions) -> Self {
         Self {
+            shape: W::shape(&input),
             input,
             rows,
             arrived,
-            timeout,
+            timeout: options.timeout,
+            priority: options.priority,
             ended: AtomicBool::new(false),
             slot: Mutex::new(Slot { answer: Answer::Pending, waker: None, pieces: BTreeMap::new(), rows_done: 0 }),
         }
@@ -236,7 +243,7 @@ mod tests {
 
     fn call(rows: usize) -> Arc<Call<Toy>> {
         let input = Input { id: 1, shape: 0, rows, nature: Nature::Good };
-        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), Instant::now(), None))
+        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), Instant::now(), CallOptions::default()))
     }
 
     #[test]

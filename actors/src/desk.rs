@@ -13,7 +13,7 @@ use crate::call::{Call, Ended};
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
 use crate::recovery::Failure;
-use crate::{BatchReport, CallError, MethodLimits, Observer, Reply, Worker};
+use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, Worker};
 
 pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
@@ -52,12 +52,12 @@ impl<W: Worker> Desk<W> {
         method: usize,
         input: W::Input,
         rows: NonZeroUsize,
-        timeout: Option<Duration>,
+        options: CallOptions,
     ) -> Result<Reply<W>, CallError> {
         let now = Instant::now();
         let mut effects = Effects::default();
-        let timeout = timeout.or(self.timeouts[method]);
-        let call = Arc::new(Call::new(input, rows, now, timeout));
+        let options = CallOptions { timeout: options.timeout.or(self.timeouts[method]), ..options };
+        let call = Arc::new(Call::new(input, rows, now, options));
         let pushed = self.board().push(method, &call, now, &mut effects);
         self.carry_out(effects);
         match pushed {
@@ -90,10 +90,19 @@ impl<W: Worker> Desk<W> {
         self.carry_out(effects);
     }
 
-    /// Gives each call of a batch that ran its own output.
-    pub(crate) fn answer(&self, batch: &Batch<W>, outputs: Vec<W::Output>, started: Instant) {
+    /// Gives each call of a batch that ran what became of it.
+    pub(crate) fn answer(&self, batch: &Batch<W>, outcomes: Outcomes<W::Output>, started: Instant) {
         let ended = Instant::now();
-        for (entry, output) in batch.entries.iter().zip(outputs) {
+        for (entry, outcome) in batch.entries.iter().zip(outcomes) {
+            let output = match outcome {
+                Ok(output) => output,
+                Err(error) => {
+                    let error = CallError::from(error);
+                    let end = entry.call.end(Err(error.clone()));
+                    self.count(batch.method, &entry.call, &end, Some(&error), ended);
+                    continue;
+                }
+            };
             if let Some((end, error)) = entry.call.add(entry.rows.clone(), output) {
                 self.count(batch.method, &entry.call, &end, error.as_ref(), ended);
             }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Exit;
+
 /// What went wrong with a call. Cheap to clone: a batch that fails gives the same one to each of its calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -104,6 +106,17 @@ impl From<MethodError> for CallError {
     }
 }
 
+impl From<RunError> for CallError {
+    /// What the calls of a batch are told where nothing is retried.
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Method(error) => Self::Method(error),
+            RunError::OutOfMemory(message) => Self::Method(MethodError::failed(message)),
+            RunError::Lost(exit) => Self::Crashed(exit.to_string().into()),
+        }
+    }
+}
+
 /// Whose fault a [`MethodError`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -158,6 +171,23 @@ impl fmt::Display for MethodError {
 impl<E: std::error::Error> From<E> for MethodError {
     fn from(error: E) -> Self {
         Self::failed(error)
+    }
+}
+
+/// Why a batch has no outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// The method refused the batch, or failed on it, as a whole.
+    Method(MethodError),
+    /// The device has not enough memory for a batch of this size, with the device's message. A smaller one may do.
+    OutOfMemory(Arc<str>),
+    /// The worker is of no use any more, for this reason: it is thrown away and rebuilt.
+    Lost(Exit),
+}
+
+impl<E: Into<MethodError>> From<E> for RunError {
+    fn from(error: E) -> Self {
+        Self::Method(error.into())
     }
 }
 

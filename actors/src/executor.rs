@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::guard::guarded;
 use crate::queue::Batch;
 use crate::recovery::Failure;
-use crate::{Exit, Factory, MethodError, Part, Worker};
+use crate::{Exit, Factory, MethodError, Part, RunError, Worker};
 
 /// Says that there is something to do, or a change of phase to see.
 #[derive(Message)]
@@ -100,11 +100,11 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
             match self.desk.next(self.seat) {
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,
-                Next::Run(batch) => {
-                    if let Err(message) = guarded(|| self.run(&batch)).flatten() {
-                        break Exit::Panicked(message);
-                    }
-                }
+                Next::Run(batch) => match guarded(|| self.run(&batch)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(exit)) => break exit,
+                    Err(message) => break Exit::Panicked(message),
+                },
             }
         };
         ctx.stop();
@@ -116,20 +116,27 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 }
 
 impl<W: Worker> Executor<W> {
-    /// Runs one batch and answers its calls. It may panic anywhere: what has not been answered then is run again.
-    fn run(&mut self, batch: &Batch<W>) -> Result<(), Arc<str>> {
-        let Some(worker) = &mut self.worker else { return Err("the executor has no worker".into()) };
+    /// Runs one batch and answers its calls. It may panic anywhere: what has not been answered then is run again, and so
+    /// it is where the worker is lost.
+    fn run(&mut self, batch: &Batch<W>) -> Result<(), Exit> {
+        let Some(worker) = &mut self.worker else { return Err(Exit::Panicked("the executor has no worker".into())) };
         let parts: Vec<Part<'_, W::Input>> =
             batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
         let started = Instant::now();
-        match worker.run(batch.method, &parts) {
-            Ok(outputs) if outputs.len() == parts.len() => self.desk.answer(batch, outputs, started),
-            Ok(outputs) => {
-                let message = format!("the method returned {} outputs for {} calls", outputs.len(), parts.len());
-                self.desk.recover(batch, Failure::Error(MethodError::failed(message)));
+        let failure = match worker.run(batch.method, &parts) {
+            Ok(outcomes) if outcomes.len() == parts.len() => {
+                self.desk.answer(batch, outcomes, started);
+                return Ok(());
             }
-            Err(error) => self.desk.recover(batch, Failure::Error(error)),
-        }
+            Ok(outcomes) => {
+                MethodError::failed(format!("the method returned {} outputs for {} calls", outcomes.len(), parts.len()))
+            }
+            Err(RunError::Method(error)) => error,
+            // Whatever may run once only has not run.
+            Err(RunError::OutOfMemory(message)) => MethodError::failed(message).before_run(),
+            Err(RunError::Lost(exit)) => return Err(exit),
+        };
+        self.desk.recover(batch, Failure::Error(failure));
         Ok(())
     }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::desk::Desk;
-use crate::{CallError, Reply, Worker};
+use crate::{CallError, Priority, Reply, Worker};
 
 /// What a call asks for beside its input.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallOptions {
     /// How long the call may take; the method's own limit where `None`.
     pub timeout: Option<Duration>,
+    /// Whether it goes before or after others.
+    pub priority: Priority,
 }
 
 /// A handle to one method of one runner. Clones are cheap, and may be used from any thread.
@@ -31,7 +33,7 @@ impl<W: Worker> Handle<W> {
     /// # Errors
     /// [`CallError::QueueFull`] or [`CallError::Unavailable`] if the call is not taken.
     pub fn call(&self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
-        self.desk.push(self.method, input, rows, options.timeout)
+        self.desk.push(self.method, input, rows, options)
     }
 
     /// Takes a call of no rows, which needs no reply: its answer has no rows either, and nothing is run.

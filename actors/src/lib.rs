@@ -39,13 +39,13 @@ mod supervisor;
 mod worker;
 
 pub use call::Reply;
-pub use error::{CallError, Fault, MethodError, OpenError};
+pub use error::{CallError, Fault, MethodError, OpenError, RunError};
 pub use handle::{CallOptions, Handle};
-pub use limits::{Batching, MethodLimits, RestartLimits};
+pub use limits::{Batching, MethodLimits, Priority, RestartLimits};
 pub use observer::{BatchReport, Observer};
 pub use runtime::{Runner, RunnerSpec, Runtime};
 pub use status::{ExecutorState, ExecutorStatus, Exit, ExitRecord, RunnerState, RunnerStatus};
-pub use worker::{Factory, Part, Worker};
+pub use worker::{Factory, KillSwitch, Outcomes, Part, Worker};
 
 #[cfg(test)]
 mod simulation;

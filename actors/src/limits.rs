@@ -26,6 +26,32 @@ impl Batching {
     }
 }
 
+/// Which calls of a method go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// What calls have that say nothing.
+    #[default]
+    Normal,
+    /// After all others, but not never.
+    Low,
+}
+
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// The name in configuration and in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// The limits of one method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodLimits {

@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
     use crate::simulation::toy::{Input, Nature, Toy};
-    use crate::{Batching, Reply};
+    use crate::{Batching, CallOptions, Reply};
 
     /// What happens to a queue.
     #[derive(Clone, Debug)]
@@ -297,7 +297,7 @@ mod tests {
 
     fn call(id: usize, rows: usize, shape: u8, now: Instant) -> Arc<Call<Toy>> {
         let input = Input { id, shape, rows, nature: Nature::Good };
-        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), now, None))
+        Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), now, CallOptions::default()))
     }
 
     proptest! {

@@ -90,6 +90,26 @@ pub enum Exit {
     OpenFailed(Arc<str>),
     /// Its worker panicked, with this message.
     Panicked(Arc<str>),
+    /// The process that its worker lived in has ended: by which signal or with which code.
+    ProcessDied(Arc<str>),
+    /// A batch ran for longer than it may.
+    Stuck(Arc<str>),
+    /// Its device is lost or poisoned, with the device's message. Nothing within this process can cure that.
+    DeviceLost(Arc<str>),
+}
+
+impl Exit {
+    /// The name in the API, logs and metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::OpenFailed(_) => "open_failed",
+            Self::Panicked(_) => "panicked",
+            Self::ProcessDied(_) => "process_died",
+            Self::Stuck(_) => "stuck",
+            Self::DeviceLost(_) => "device_lost",
+        }
+    }
 }
 
 impl fmt::Display for Exit {
@@ -98,6 +118,9 @@ impl fmt::Display for Exit {
             Self::Drained => f.write_str("drained"),
             Self::OpenFailed(cause) => write!(f, "could not be opened: {cause}"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::ProcessDied(how) => write!(f, "lost its process: {how}"),
+            Self::Stuck(how) => write!(f, "is stuck: {how}"),
+            Self::DeviceLost(message) => write!(f, "lost its device: {message}"),
         }
     }
 }

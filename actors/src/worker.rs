@@ -2,8 +2,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::{MethodError, OpenError};
+use crate::{MethodError, OpenError, RunError};
 
 /// The rows of one call that a batch contains.
 #[derive(Debug)]
@@ -13,6 +14,12 @@ pub struct Part<'a, I> {
     /// Which of its rows are meant: all of them, unless the call was cut because it is larger than a batch may be.
     pub rows: Range<usize>,
 }
+
+/// What became of each part of a batch: its output, or an error that is its own.
+pub type Outcomes<O> = Vec<Result<O, MethodError>>;
+
+/// See [`Worker::kill_switch`].
+pub type KillSwitch = Arc<dyn Fn() + Send + Sync>;
 
 /// What an executor owns: code that is open on one device and runs batches, one at a time, on one thread.
 ///
@@ -26,11 +33,23 @@ pub trait Worker: 'static {
     /// Whether calls of these inputs may share a batch. It looks at shapes, not at data: callers run it under a lock.
     fn can_share_batch(one: &Self::Input, other: &Self::Input) -> bool;
 
-    /// Runs one batch of `method` and returns one output for each part, in order.
+    /// A number for the shape of an input: the same for inputs that can share a batch, and usually another for others.
+    /// What batches cost, and how large they may be, is learned for each.
+    fn shape(_input: &Self::Input) -> u64 {
+        0
+    }
+
+    /// Runs one batch of `method` and returns what became of each part, in order.
     ///
     /// # Errors
-    /// A [`MethodError`] fails the batch as a whole; the runtime then finds the call it is due to.
-    fn run(&mut self, method: usize, parts: &[Part<'_, Self::Input>]) -> Result<Vec<Self::Output>, MethodError>;
+    /// A [`RunError`] fails the batch as a whole. The runtime then finds the call that it is due to.
+    fn run(&mut self, method: usize, parts: &[Part<'_, Self::Input>]) -> Result<Outcomes<Self::Output>, RunError>;
+
+    /// What ends a run from another thread, where something can: a process that is killed. The run then returns
+    /// [`RunError::Lost`]. A thread cannot be killed.
+    fn kill_switch(&self) -> Option<KillSwitch> {
+        None
+    }
 
     /// Joins the outputs of a call that was cut, in the order of their rows.
     ///

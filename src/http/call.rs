@@ -74,7 +74,7 @@ async fn answer(
     let format = request_format(request).inspect_err(|refusal| {
         method.refuse(&CallError::invalid_input(refusal.message.as_str()));
     })?;
-    let options = CallOptions { timeout: timeout(request).map_err(refused)? };
+    let options = CallOptions { timeout: timeout(request).map_err(refused)?, ..CallOptions::default() };
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;

@@ -101,8 +101,8 @@ impl<R: Runnable> LocalMethod<'_, R> {
         let mut worker = self.runner.worker.try_borrow_mut().map_err(|_| {
             CallError::Method(MethodError::failed("a local method was called from within a local method"))
         })?;
-        let outputs = worker.run(self.index, &parts)?.pop();
-        let outputs = outputs.ok_or_else(|| MethodError::failed("the runnable returned nothing"))?;
+        let outcome = worker.run(self.index, &parts)?.pop();
+        let outputs = outcome.ok_or_else(|| MethodError::failed("the runnable returned nothing"))??;
         O::from_values(outputs).map_err(|problem| MethodError::failed(problem).into())
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use ekiden_actors::{Factory, MethodError, OpenError, Part};
+use ekiden_actors::{Factory, MethodError, OpenError, Part, RunError};
 
 use super::methods::Method;
 use super::strategy::Placement;
@@ -46,9 +46,9 @@ impl<R: 'static> Model for Opened<R> {
         self.methods.get(method).map(|method| &method.signature)
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, MethodError> {
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-        method.run(&self.runnable, parts, &self.device)
+        Ok(method.run(&self.runnable, parts, &self.device)?)
     }
 }
 

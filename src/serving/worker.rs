@@ -1,6 +1,6 @@
 //! The worker that the actors run: an opened runnable, behind one object-safe trait.
 
-use ekiden_actors::{MethodError, Part, Worker};
+use ekiden_actors::{MethodError, Outcomes, Part, RunError, Worker};
 
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
 
@@ -10,7 +10,7 @@ pub(crate) trait Model {
     fn signature(&self, method: usize) -> Option<&Signature>;
 
     /// Runs `method` once on the rows of all `parts`, and returns the outputs of all rows.
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, MethodError>;
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError>;
 }
 
 /// The inputs of one call, which fit their method's signature.
@@ -35,7 +35,22 @@ impl Worker for ModelWorker {
         })
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Vec<Values>, MethodError> {
+    fn shape(input: &CallInput) -> u64 {
+        // Not for telling shapes apart where it matters, so that a plain mix of their sizes will do.
+        let mix = |hash: u64, size: usize| (hash.rotate_left(5) ^ size as u64).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let mut hash = 0;
+        for value in &input.values {
+            let Value::Tensor(array) = value else { continue };
+            hash = mix(hash, array.shape().rank());
+            for (dim, &size) in array.shape().dims().iter().enumerate() {
+                let is_rows = input.batching.is_some_and(|batching| batching.input_dim == dim);
+                hash = if is_rows { hash } else { mix(hash, size) };
+            }
+        }
+        hash
+    }
+
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
         let outputs = self.0.run(method, parts)?;
         let signature = self.0.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
         let rows = parts.iter().map(|part| part.rows.len()).sum();
@@ -43,8 +58,10 @@ impl Worker for ModelWorker {
             .check_outputs(&outputs, rows)
             .map_err(|problem| MethodError::failed(format!("the runnable returned a wrong {problem}")))?;
         match signature.batching {
-            Some(batching) if parts.len() > 1 => split(outputs, parts, batching.output_dim),
-            _ => Ok(vec![outputs]),
+            Some(batching) if parts.len() > 1 => {
+                Ok(split(outputs, parts, batching.output_dim)?.into_iter().map(Ok).collect())
+            }
+            _ => Ok(vec![Ok(outputs)]),
         }
     }
 

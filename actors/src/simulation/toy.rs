@@ -1,7 +1,7 @@
 //! What the simulation runs. Outputs are a function of the input's rows, so that every mistake in cutting, joining and
 //! answering shows.
 
-use crate::{MethodError, Part, Worker};
+use crate::{MethodError, Outcomes, Part, RunError, Worker};
 
 pub(crate) struct Toy;
 
@@ -39,12 +39,16 @@ impl Worker for Toy {
         one.shape == other.shape
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, Input>]) -> Result<Vec<Vec<Row>>, MethodError> {
+    fn shape(input: &Input) -> u64 {
+        input.shape.into()
+    }
+
+    fn run(&mut self, method: usize, parts: &[Part<'_, Input>]) -> Result<Outcomes<Vec<Row>>, RunError> {
         if parts.iter().any(|part| part.input.nature == Nature::Refused) {
-            return Err(MethodError::invalid_input("refused"));
+            return Err(MethodError::invalid_input("refused").into());
         }
         let output = |part: &Part<'_, Input>| part.rows.clone().map(|row| (method, part.input.id, row)).collect();
-        Ok(parts.iter().map(output).collect())
+        Ok(parts.iter().map(output).map(Ok).collect())
     }
 
     fn join(_: &Input, pieces: Vec<Vec<Row>>) -> Result<Vec<Row>, MethodError> {

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use ekiden_actors::{
-    BatchReport, CallError, CallOptions, Exit, Factory, Handle, MethodError, MethodLimits, Observer, OpenError, Part,
-    Reply, RestartLimits, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime, Worker,
+    BatchReport, CallError, CallOptions, Exit, Factory, Handle, MethodError, MethodLimits, Observer, OpenError,
+    Outcomes, Part, Reply, RestartLimits, RunError, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime, Worker,
 };
 
 /// The bound of every wait. It passes only where something hangs.
@@ -162,7 +162,7 @@ impl Worker for Toy {
         true
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<Vec<Vec<u64>>, MethodError> {
+    fn run(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<Outcomes<Vec<u64>>, RunError> {
         let values: Vec<u64> = parts.iter().map(|part| part.input.value).collect();
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         let thread = thread::current().name().unwrap_or_default().to_owned();
@@ -171,7 +171,7 @@ impl Worker for Toy {
         for part in parts {
             match &part.input.act {
                 Act::Echo | Act::PanicInJoin | Act::OnDrop(_) => {}
-                Act::Refuse => return Err(MethodError::invalid_input("refused")),
+                Act::Refuse => return Err(MethodError::invalid_input("refused").into()),
                 Act::Panic => panic!("told to"),
                 Act::PanicOddly => std::panic::panic_any(7_u8),
                 Act::Swallow => return Ok(Vec::new()),
@@ -183,7 +183,7 @@ impl Worker for Toy {
             }
         }
         let output = |part: &Part<'_, Input>| answer(part.input.value, part.input.rows)[part.rows.clone()].to_vec();
-        Ok(parts.iter().map(output).collect())
+        Ok(parts.iter().map(output).map(Ok).collect())
     }
 
     fn join(input: &Input, pieces: Vec<Vec<u64>>) -> Result<Vec<u64>, MethodError> {
@@ -350,7 +350,7 @@ impl Scene {
         act: Act,
         timeout: Option<Duration>,
     ) -> Result<Reply<Toy>, CallError> {
-        self.method.call(Input { value, rows, act }, size(rows), CallOptions { timeout })
+        self.method.call(Input { value, rows, act }, size(rows), CallOptions { timeout, ..CallOptions::default() })
     }
 
     pub(crate) fn call(&self, value: u64, act: Act) -> Reply<Toy> {

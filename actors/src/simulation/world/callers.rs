@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::queue::SEARCH_PAUSE;
 use crate::simulation::record::Record;
 use crate::simulation::toy::{Input, Nature};
-use crate::{Batching, CallError};
+use crate::{Batching, CallError, CallOptions};
 
 impl World<'_> {
     pub(super) fn arrive(&mut self, tally: &mut Tally) {
@@ -48,7 +48,8 @@ impl World<'_> {
             && self.has_idle()
             && self.wakes == 0;
         let waiting: usize = self.waiting(method).map(|record| record.waiting()).sum();
-        let call = Arc::new(Call::new(input, rows, self.now, limits.timeout));
+        let options = CallOptions { timeout: limits.timeout, ..CallOptions::default() };
+        let call = Arc::new(Call::new(input, rows, self.now, options));
         let mut effects = Effects::default();
         let pushed = self.board.push(method, &call, self.now, &mut effects);
         if pushed.is_ok() {

@@ -7,7 +7,7 @@ use crate::board::{Effects, Next};
 use crate::queue::{Batch, Entry};
 use crate::recovery::Failure;
 use crate::simulation::toy::{Nature, Toy};
-use crate::{Part, Worker};
+use crate::{Part, RunError, Worker};
 
 impl World<'_> {
     /// The executor's handler of a wake, until it has nothing to do.
@@ -53,15 +53,17 @@ impl World<'_> {
         let parts: Vec<_> =
             entries.iter().map(|(call, rows)| Part { input: &call.input, rows: rows.clone() }).collect();
         match Toy.run(batch.method, &parts) {
-            Ok(outputs) => {
-                for ((call, rows), output) in entries.iter().zip(outputs) {
+            Ok(outcomes) => {
+                for ((call, rows), outcome) in entries.iter().zip(outcomes) {
+                    let output = outcome.expect("the toy fails whole batches");
                     if let Some((end, error)) = call.add(rows.clone(), output) {
                         self.count(call.input.id, &end, error.as_ref(), tally);
                     }
                 }
                 self.board.observe(batch.method, batch.rows(), self.setup.run);
             }
-            Err(error) => self.recover(&batch, Failure::Error(error), tally),
+            Err(RunError::Method(error)) => self.recover(&batch, Failure::Error(error), tally),
+            Err(error) => panic!("the toy has no such failures: {error:?}"),
         }
         drop((batch, entries));
         self.work(seat, tally);

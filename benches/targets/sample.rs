@@ -1,5 +1,6 @@
-//! One measurement of one server, with the load generator of `ekiden bench`.
+//! One measurement; of servers, with the load generator of `ekiden bench`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,26 +11,50 @@ use crate::process::{self, Server};
 /// The longest that any answer may take; beyond it the server hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The bytes of a request.
-pub(crate) fn post_json(path: &str, body: &str) -> Vec<u8> {
+/// The bytes of a request. `headers` are whole lines.
+pub(crate) fn post(path: &str, media_type: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
-    [head.as_bytes(), body.as_bytes()].concat()
+    [head.as_bytes(), body].concat()
 }
 
-/// What one measurement of one server found.
-#[derive(Debug, Clone, Serialize)]
+/// How long to measure, and how long before that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) warm_up: Duration,
+    pub(crate) measure: Duration,
+}
+
+/// A sample, or why there is none.
+pub(crate) type Measured = Result<Sample, Box<dyn Error>>;
+
+/// What one measurement found.
+#[derive(Debug, Default, Clone, Serialize)]
 pub(crate) struct Sample {
-    pub requests_per_s: f64,
-    /// From before the request is written until the answer is complete, queueing in this client included.
-    pub p50_us: f64,
-    pub p99_us: f64,
-    /// CPU time of the server's process for a request; none where the system does not tell.
-    pub server_cpu_us: Option<f64>,
+    /// Requests or calls per second; of requests, those that were answered with 200.
+    pub(crate) per_s: f64,
+    /// From before a request is written until its answer is complete, queueing in this client included; none where
+    /// single calls are not timed.
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    /// CPU time of the server's process for a request; none where there is none, or the system does not tell.
+    pub(crate) server_cpu_us: Option<f64>,
     /// Share of one core that this client took: near 1, it was the bottleneck.
-    pub client_busy: Option<f64>,
+    pub(crate) client_busy: Option<f64>,
+}
+
+impl Sample {
+    /// The p50 in microseconds; NaN, which keeps no target, where single calls were not timed.
+    pub(crate) fn p50(&self) -> f64 {
+        self.p50_us.unwrap_or(f64::NAN)
+    }
+
+    /// As [`Sample::p50`].
+    pub(crate) fn p99(&self) -> f64 {
+        self.p99_us.unwrap_or(f64::NAN)
+    }
 }
 
 /// Why there is no sample.
@@ -54,20 +79,14 @@ pub(crate) fn ask(server: &Server, request: &[u8]) -> Result<String, SampleError
     }
 }
 
-/// Keeps `connections` busy for `warm_up`, then for `time`, and describes the latter.
-pub(crate) fn take(
-    server: &Server,
-    request: &[u8],
-    connections: usize,
-    warm_up: Duration,
-    time: Duration,
-) -> Result<Sample, SampleError> {
+/// Keeps `connections` busy, in a closed loop.
+pub(crate) fn take(server: &Server, request: &[u8], connections: usize, time: Time) -> Result<Sample, SampleError> {
     let plan = Plan { address: server.address, request: request.to_vec(), patience: PATIENCE, good_within: PATIENCE };
     let mut client = Client::connect(&plan, connections)?;
-    let warm = client.drive(&mut Pace::Closed, warm_up, &mut |_| true)?;
+    let warm = client.drive(&mut Pace::Closed, time.warm_up, &mut |_| true)?;
 
     let cpu_before = (process::cpu_time(server.pid()), process::cpu_time(std::process::id()));
-    let record = client.drive(&mut Pace::Closed, time, &mut |_| true)?;
+    let record = client.drive(&mut Pace::Closed, time.measure, &mut |_| true)?;
     let cpu_after = (process::cpu_time(server.pid()), process::cpu_time(std::process::id()));
 
     let rest = client.finish(&mut |_| true)?;
@@ -81,9 +100,9 @@ pub(crate) fn take(
     }
     let spent = |before: Option<Duration>, after: Option<Duration>| Some(after?.saturating_sub(before?).as_secs_f64());
     Ok(Sample {
-        requests_per_s: record.rate(),
-        p50_us: record.micros(0.50),
-        p99_us: record.micros(0.99),
+        per_s: record.rate(),
+        p50_us: Some(record.micros(0.50)),
+        p99_us: Some(record.micros(0.99)),
         server_cpu_us: spent(cpu_before.0, cpu_after.0).map(|seconds| seconds * 1e6 / record.ok() as f64),
         client_busy: spent(cpu_before.1, cpu_after.1).map(|seconds| seconds / record.elapsed.as_secs_f64()),
     })

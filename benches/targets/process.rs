@@ -15,7 +15,7 @@ const LISTENING: &str = "http://127.0.0.1:";
 
 /// A running server; dropping it ends the process.
 pub(crate) struct Server {
-    pub(crate) name: &'static str,
+    name: &'static str,
     pub(crate) address: SocketAddr,
     child: Guard,
 }
@@ -47,6 +47,10 @@ impl Server {
         drop(lines);
         let address = await_address(name, &said)?;
         Ok(Self { name, address, child })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -184,6 +184,11 @@ impl CheckedApp {
         &self.config
     }
 
+    /// The runners and their methods, by name.
+    pub fn methods(&self) -> Vec<(String, Vec<String>)> {
+        self.prepared.iter().map(|runner| (runner.options.name.to_string(), runner.methods.clone())).collect()
+    }
+
     /// Every effective value with the layer that it comes from, and the executors that each runner would get.
     pub fn report(&self) -> String {
         let methods = |options: &RunnerOptions| {

@@ -3,8 +3,11 @@
 mod bench;
 mod check;
 mod log;
+mod random;
+mod report;
 mod runners;
 mod serve;
+mod tune;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -63,9 +66,12 @@ enum Command {
     /// Put a server under load, and print what rates and latencies it bears
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<bench::BenchArgs>),
+    /// Measure what a method's batches cost here, and propose max_batch_size and max_latency_ms for a latency
+    #[command(after_help = tune::EXAMPLES)]
+    Tune(Box<tune::TuneArgs>),
 }
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 struct ConfigArgs {
     /// The configuration [default: runners.toml of the working directory, else the built-in one]
     #[arg(long, value_name = "FILE")]
@@ -100,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { file, set } => check::check(file, set),
         Command::Runners { runner, url, json } => runners::runners(runner.as_deref(), &url, json),
         Command::Bench(args) => bench::bench(&args),
+        Command::Tune(args) => tune::tune(&args),
     };
     let (code, message) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -118,6 +125,11 @@ fn print(text: impl fmt::Display) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes what a command was asked for to a file.
+fn write(file: &Path, text: String) -> Result<(), Failure> {
+    std::fs::write(file, text).map_err(|error| Failure::Run(format!("cannot write {}: {error}", file.display())))
 }
 
 /// Says something to whoever may be there to read it: a server goes on without.

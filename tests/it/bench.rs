@@ -119,3 +119,46 @@ fn what_cannot_be_measured_is_said() {
     check(&format!("{}/nothing", server.url), "", 1, "answered 404");
     check("http://127.0.0.1:1/", "", 1, "is the server running?");
 }
+
+#[test]
+fn limits_are_proposed_for_a_latency() {
+    let tune = |options: &str, files: &[(&str, &Scratch)]| {
+        let mut command = ekiden();
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["tune", "--seconds", "0.05"]);
+        command.args(options.split_whitespace());
+        files.iter().for_each(|(option, file)| {
+            command.arg(option).arg(&file.0);
+        });
+        command.output().expect("the program runs")
+    };
+    let (json, report) = (Scratch::new("tune.json"), Scratch::new("tune.html"));
+    let tuned = tune("iris_clf predict --p99-ms 20000 --up-to 24", &[("--json", &json), ("--report", &report)]);
+    let said = String::from_utf8(tuned.stdout).expect("is text");
+    assert!(tuned.status.success(), "{said}{}", String::from_utf8_lossy(&tuned.stderr));
+    let found: Value = serde_json::from_str(&json.read()).expect("is JSON");
+    let curve = found["curve"].as_array().expect("a curve");
+    let sizes: Vec<u64> = curve.iter().filter_map(|point| point["rows"].as_u64()).collect();
+    assert_eq!(sizes, [1, 2, 4, 8, 16, 24]);
+    assert!(curve.iter().all(|point| point["p50_ms"].as_f64() > Some(0.0)), "{found}");
+    let size = found["max_batch_size"].as_u64().expect("a size");
+    assert!(sizes.contains(&size) && said.contains(&format!("  max_batch_size = {size}\n")), "{said}");
+    let trial = &found["trials"][0];
+    assert!(trial["answered"].as_u64() > Some(0) && said.contains(": kept\n"), "{said}");
+    assert!(report.read().contains("What a batch costs"));
+    // What is printed is configuration.
+    let (_, lines) = said.split_once("For runners.toml:\n\n").expect("lines to copy");
+    let config = Scratch::new("tune.toml");
+    std::fs::write(&config.0, lines).expect("is written");
+    let checked = ekiden().arg("check").arg(&config.0).output().expect("the program runs");
+    assert!(checked.status.success(), "{lines}{}", String::from_utf8_lossy(&checked.stderr));
+
+    let check = |options, code, part: &str| {
+        let output = tune(options, &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.contains(part)), (Some(code), true), "{options}: {said}");
+    };
+    check("--p99-ms 0.001", 1, "no batch size keeps a p99 of 1.00 µs");
+    check("--p99-ms 0", 2, "expected 0.001 to 60000");
+    check("other --p99-ms 5", 2, "no runner \"other\"; there are: iris_clf");
+    check("iris_clf guess --p99-ms 5", 2, "no method \"guess\"; there are: predict");
+}

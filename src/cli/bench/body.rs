@@ -4,16 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use ekiden::codec::Format;
-use ekiden::value::{Array, Batching, DType, Shape, Signature, TensorSpec, Value, ValueSpec};
-use fastrand::Rng;
-use half::{bf16, f16};
+use ekiden::value::{Batching, DType, Signature, TensorSpec, ValueSpec};
 use serde::Deserialize;
 
 use super::args::BodyFormat;
-use crate::cli::Failure;
+use crate::cli::{Failure, random};
 
 /// The longest body, in bytes.
-const LONGEST: usize = 256 << 20;
+const LONGEST: usize = random::LARGEST;
 
 /// A body and its media type.
 #[derive(Debug)]
@@ -105,20 +103,17 @@ impl Method {
     }
 
     fn body(&self, wish: &Wish) -> Result<Body, String> {
-        let Signature { inputs, batching, .. } = self.signature()?;
-        if wish.rows > 1 && batching.is_none() {
+        let signature = self.signature()?;
+        if wish.rows > 1 && signature.batching.is_none() {
             return Err("it is not batchable, so that --rows means nothing".to_owned());
         }
-        let mut random = Rng::with_seed(wish.seed);
-        let dimension = batching.map(|batching| batching.input_dim);
-        let values = inputs.iter().map(|spec| value(spec, dimension, wish.rows, &mut random));
-        let values = values.collect::<Result<Vec<Value>, String>>()?;
+        let values = random::inputs(&signature, wish.rows, wish.seed)?;
         let format = match wish.format {
             Some(BodyFormat::Npy) => Format::Npy,
             Some(BodyFormat::Json) | None => Format::Json,
         };
         // What a server reads as inputs is written as another's outputs.
-        let written = Signature { inputs: Vec::new(), outputs: inputs, batching };
+        let written = Signature { inputs: Vec::new(), outputs: signature.inputs, batching: signature.batching };
         let (found, bytes) = format.encode(&written, &values).map_err(|error| error.to_string())?;
         match wish.format {
             Some(_) if found != format => Err(format!("it does not take {}", format.media_type())),
@@ -149,42 +144,6 @@ impl Input {
             kind => Err(format!("input \"{name}\" is of kind \"{kind}\", which is unknown")),
         }
     }
-}
-
-/// A value that fits `spec`, of so many rows along the batch dimension.
-fn value(spec: &ValueSpec, dimension: Option<usize>, rows: usize, random: &mut Rng) -> Result<Value, String> {
-    Ok(match spec {
-        ValueSpec::Tensor(spec) => Value::Tensor(tensor(spec, dimension, rows, random)?),
-        ValueSpec::List(_) => Value::List(vec!["example".into(); rows]),
-        ValueSpec::Json(_) => Value::Json(serde_json::json!({})),
-        ValueSpec::Text(_) => Value::Text("example".to_owned()),
-        ValueSpec::Bytes(_) => Value::Bytes("example".into()),
-    })
-}
-
-/// Floats from 0 up to 1, whole numbers from 0 to 9; 1 for each size that can be any.
-fn tensor(spec: &TensorSpec, dimension: Option<usize>, rows: usize, random: &mut Rng) -> Result<Array, String> {
-    let any_rank = vec![None; dimension.unwrap_or(0) + 1];
-    let sizes = spec.shape().unwrap_or(&any_rank).iter().enumerate();
-    let size = |(at, &size): (usize, &Option<usize>)| size.unwrap_or(if Some(at) == dimension { rows } else { 1 });
-    let shape = Shape::from(sizes.map(size).collect::<Vec<usize>>().as_slice());
-    let count = shape.elements().filter(|elements| elements.checked_mul(8).is_some_and(|bytes| bytes <= LONGEST));
-    let count = count.ok_or_else(|| format!("input \"{}\" of shape {shape} is too large", spec.name()))?;
-    let float = |random: &mut Rng| random.f32();
-    macro_rules! whole {
-        ($($dtype:ident: $type:ty),+) => {
-            match spec.dtype() {
-                $(DType::$dtype => Array::new((0..count).map(|_| random.u8(..10) as $type).collect::<Vec<_>>(), shape),)+
-                DType::Bool => Array::from_bools((0..count).map(|_| random.bool()).collect(), shape),
-                DType::F16 => Array::new((0..count).map(|_| f16::from_f32(float(random))).collect::<Vec<_>>(), shape),
-                DType::BF16 => Array::new((0..count).map(|_| bf16::from_f32(float(random))).collect::<Vec<_>>(), shape),
-                DType::F32 => Array::new((0..count).map(|_| float(random)).collect::<Vec<_>>(), shape),
-                DType::F64 => Array::new((0..count).map(|_| random.f64()).collect::<Vec<_>>(), shape),
-            }
-        };
-    }
-    let array = whole!(U8: u8, U16: u16, U32: u32, U64: u64, I8: i8, I16: i16, I32: i32, I64: i64);
-    array.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

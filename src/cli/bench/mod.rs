@@ -2,19 +2,16 @@
 //!
 //! ```text
 //! args ─► target, body ─► load (one per row) ─► results ─► table, JSON
-//!                                                   └────► page ─► chart
+//!                                                   └────► page
 //! ```
 
 mod args;
 mod body;
-mod chart;
-mod load;
+pub(super) mod load;
 mod page;
 mod progress;
 mod results;
 mod target;
-
-use std::path::Path;
 
 pub(super) use args::BenchArgs;
 use args::{Load, Schedule};
@@ -73,11 +70,10 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     print(&results)?;
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&results).map_err(|error| Failure::Run(error.to_string()))?;
-        write(file, json + "\n")?;
+        super::write(file, json + "\n")?;
     }
     if let Some(file) = &args.report {
-        let svg = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        write(file, if svg { page::svg(&results) } else { page::html(&results) })?;
+        page::page(&results).write(file)?;
     }
     verdict(&results)
 }
@@ -136,10 +132,6 @@ fn measure(
     let record = client.drive(&mut pace(schedule.seed), schedule.duration, &mut |record| bar.show(record))?;
     client.finish(&mut |_| !progress.is_stopped())?;
     Ok(Some(Measured::new(load, &record)))
-}
-
-fn write(file: &Path, text: String) -> Result<(), Failure> {
-    std::fs::write(file, text).map_err(|error| Failure::Run(format!("cannot write {}: {error}", file.display())))
 }
 
 fn verdict(results: &Results) -> Result<(), Failure> {

@@ -1,52 +1,25 @@
-//! The report: a page that needs nothing else, with the table and the charts.
+//! The report of `ekiden bench`.
 
-use super::chart::{self, Axis, Chart, Line, escaped};
-use super::results::{Measured, Results, micros, trimmed};
+use super::results::{Measured, Results};
+use crate::cli::report::chart::{Axis, Chart, Line};
+use crate::cli::report::page::Page;
+use crate::cli::report::units::{round_micros, thousands, trimmed};
 
-const STYLE: &str = "\
-body{margin:2rem auto;max-width:64rem;padding:0 1rem;background:var(--ground);color:var(--ink);\
-font:15px/1.5 system-ui,sans-serif}\
-h1{font-size:1.4rem;margin-bottom:0}p{color:var(--faint);overflow-wrap:anywhere}\
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
-th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}\
-th{color:var(--faint);font-weight:600;font-size:.8rem}th:last-child,td:last-child{text-align:left}\
-svg{width:100%;height:auto;margin-top:2rem}";
-
-/// The page.
-pub(super) fn html(results: &Results) -> String {
-    let mut table = String::new();
-    for (at, row) in results.rows().iter().enumerate() {
-        let tag = if at == 0 { "th" } else { "td" };
-        let cells: String = row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect();
-        table.push_str(&format!("<tr>{cells}</tr>\n"));
+/// What was found, as a page.
+pub(super) fn page(results: &Results) -> Page {
+    let from = if results.loads.iter().any(|load| load.rate.is_some()) {
+        "from when each request was due"
+    } else {
+        "from when each request was sent"
+    };
+    Page {
+        title: "ekiden bench",
+        subject: results.title(),
+        rows: results.rows(),
+        notes: results.notes(),
+        charts: vec![latencies(&results.loads), throughput(&results.loads)],
+        foot: format!("ekiden {}; latencies of successes, {from}.", results.ekiden),
     }
-    let notes: String = results.notes().iter().map(|note| format!("<p>{}</p>\n", escaped(note))).collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>ekiden bench</title>\n\
-         <style>{}{STYLE}</style>\n</head>\n<body>\n<h1>ekiden bench</h1>\n<p>{}</p>\n\
-         <div class=\"wide\"><table>\n{table}</table></div>\n{notes}{}\n\
-         <p>ekiden {}; latencies of successes, {}.</p>\n</body>\n</html>\n",
-        chart::STYLE,
-        escaped(&results.title()),
-        chart::svg(&charts(results), false),
-        results.ekiden,
-        if results.loads.iter().any(|load| load.rate.is_some()) {
-            "from when each request was due"
-        } else {
-            "from when each request was sent"
-        },
-    )
-}
-
-/// The charts alone.
-pub(super) fn svg(results: &Results) -> String {
-    chart::svg(&charts(results), true)
-}
-
-fn charts(results: &Results) -> [Chart; 2] {
-    [latencies(&results.loads), throughput(&results.loads)]
 }
 
 /// Latency by percentile. The scale, 1 / (1 - quantile), gives each further nine the same room.
@@ -96,29 +69,15 @@ fn throughput(loads: &[Measured]) -> Chart {
     }
 }
 
-/// A round number of microseconds.
-fn round_micros(value: f64) -> String {
-    match value {
-        ..0.999_999 => micros(value),
-        ..999.9 => format!("{} µs", trimmed(value)),
-        ..999_999.0 => format!("{} ms", trimmed(value / 1e3)),
-        _ => format!("{} s", trimmed(value / 1e6)),
-    }
-}
-
-fn thousands(value: f64) -> String {
-    if value < 1000.0 { trimmed(value) } else { format!("{}k", trimmed(value / 1e3)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::chart::tests::is_well_formed;
     use crate::cli::bench::results::tests::example;
+    use crate::cli::report::chart::tests::is_well_formed;
 
     #[test]
     fn the_page_needs_nothing_else_and_is_well_formed() {
-        let page = html(&example());
+        let page = page(&example()).html();
         assert!(is_well_formed(&page), "{page}");
         for outside in ["<script", "src=", "<link", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
@@ -139,8 +98,8 @@ mod tests {
             load.percentiles_us.clear();
             load.ok_by_second.clear();
         }
-        assert!(is_well_formed(&html(&results)));
-        let svg = svg(&results);
+        assert!(is_well_formed(&page(&results).html()));
+        let svg = page(&results).svg();
         assert!(is_well_formed(&svg) && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

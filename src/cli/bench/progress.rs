@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Load;
 use super::load::Record;
-use super::results::trimmed;
 use crate::cli::Failure;
+use crate::cli::report::units::trimmed;
 
 /// The whole run: whether it is to stop, and where the bar is.
 pub(super) struct Progress {

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::args::Load;
 use super::load::{Record, Spacing};
+use crate::cli::report::table;
+use crate::cli::report::units::{bytes, micros, trimmed};
 
 /// The points of a latency curve: from the median on, ever nearer to 1.
 const QUANTILES: [f64; 26] = [
@@ -205,58 +207,13 @@ impl Results {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.title())?;
-        let rows = self.rows();
-        let columns = rows.first().map_or(0, Vec::len);
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &rows {
-            // Numbers to the right; what failed is text.
-            let cell = |(at, (cell, &width)): (usize, (&String, &usize))| match at + 1 == columns {
-                true => cell.clone(),
-                false => format!("{cell:>width$}"),
-            };
-            let cells: Vec<String> = row.iter().zip(&widths).enumerate().map(cell).collect();
-            writeln!(f, "{}", cells.join("  "))?;
-        }
+        f.write_str(&table::text(&self.rows()))?;
         let notes = self.notes();
         if !notes.is_empty() {
             writeln!(f)?;
         }
         notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
-}
-
-/// A time in microseconds, with three digits.
-pub(super) fn micros(micros: f64) -> String {
-    let (value, unit) = match micros {
-        ..999.5 => (micros, "µs"),
-        ..999_500.0 => (micros / 1e3, "ms"),
-        _ => (micros / 1e6, "s"),
-    };
-    format!("{} {unit}", three_digits(value))
-}
-
-fn bytes(bytes: u64) -> String {
-    let bytes = bytes as f64;
-    match bytes {
-        ..1e3 => format!("{bytes} B"),
-        ..999.5e3 => format!("{} kB", three_digits(bytes / 1e3)),
-        ..999.5e6 => format!("{} MB", three_digits(bytes / 1e6)),
-        _ => format!("{} GB", three_digits(bytes / 1e9)),
-    }
-}
-
-fn three_digits(value: f64) -> String {
-    match value {
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
-/// A number without a needless fraction.
-pub(super) fn trimmed(number: f64) -> String {
-    format!("{}", (number * 1e6).round() / 1e6)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const BOTTOM: f64 = 48.0;
 const COLOURS: usize = 8;
 
 /// What the charts' classes look like.
-pub(super) const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
 :root{--ink:#1b1f24;--faint:#5c6670;--grid:#dfe3e8;--ground:#ffffff;\
 --c0:#0a62c4;--c1:#c2410c;--c2:#137a3b;--c3:#8a3ffc;--c4:#b8860b;--c5:#0e7c86;--c6:#be185d;--c7:#57606a}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--faint:#9aa5b1;--grid:#30363d;--ground:#0f1317;\
@@ -25,28 +25,28 @@ svg{font:13px system-ui,sans-serif;fill:var(--ink)}\
 .grid{stroke:var(--grid);stroke-width:1}.line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}";
 
 /// One line of a chart.
-pub(super) struct Line {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// The values along an axis that are marked, each with its label; the first and the last are its ends.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     title: &'static str,
     marks: Vec<(f64, String)>,
     logarithmic: bool,
 }
 
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) lines: Vec<Line>,
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) lines: Vec<Line>,
 }
 
 impl Axis {
     /// From 0 up to at least `most`, in four to ten steps of 1, 2 or 5 times a power of ten.
-    pub(super) fn linear(title: &'static str, most: f64, label: impl Fn(f64) -> String) -> Self {
+    pub(crate) fn linear(title: &'static str, most: f64, label: impl Fn(f64) -> String) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let power = 10_f64.powf((most / 10.0).log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|step| most / step <= 8.0);
@@ -56,7 +56,7 @@ impl Axis {
     }
 
     /// From below `least` to above `most`, at 1, 2 and 5 times powers of ten, or at these alone where that is many.
-    pub(super) fn logarithmic(title: &'static str, least: f64, most: f64, label: impl Fn(f64) -> String) -> Self {
+    pub(crate) fn logarithmic(title: &'static str, least: f64, most: f64, label: impl Fn(f64) -> String) -> Self {
         let least = least.max(1e-9);
         let most = most.max(least * 1.001);
         let decades = least.log10().floor() as i32..=most.log10().ceil() as i32;
@@ -69,7 +69,7 @@ impl Axis {
     }
 
     /// Exactly these marks, at a logarithmic scale.
-    pub(super) fn marked(title: &'static str, marks: Vec<(f64, String)>) -> Self {
+    pub(crate) fn marked(title: &'static str, marks: Vec<(f64, String)>) -> Self {
         Self { title, marks, logarithmic: true }
     }
 
@@ -148,7 +148,7 @@ impl Chart {
 }
 
 /// The charts one below the other. With `alone`, the SVG is a file of its own, with a ground and a style.
-pub(super) fn svg(charts: &[Chart], alone: bool) -> String {
+pub(crate) fn svg(charts: &[Chart], alone: bool) -> String {
     let (mut groups, mut height) = (String::new(), 8.0);
     for chart in charts {
         let (group, high) = chart.group(height);
@@ -174,7 +174,7 @@ fn stroke(line: usize) -> String {
 }
 
 /// Text for XML and HTML.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -190,11 +190,11 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Whether every element that is opened is closed, in order, and no text has a bare `<` or `&`.
-    pub(in crate::cli::bench) fn is_well_formed(text: &str) -> bool {
+    pub(crate) fn is_well_formed(text: &str) -> bool {
         let mut open: Vec<&str> = Vec::new();
         for piece in text.split('<').skip(1) {
             let Some((tag, content)) = piece.split_once('>') else { return false };

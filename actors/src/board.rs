@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::policy::Verdict;
-use crate::queue::{Batch, Entry, Queue};
-use crate::recovery::{Failure, Recovery, recovery};
+use crate::queue::{Batch, Entry, Queue, rows};
+use crate::recovery::{Failure, Recovery, Trial, halve, recovery};
 use crate::{CallError, MethodLimits, Worker};
 
 /// Whether calls are taken.
@@ -84,6 +84,8 @@ struct Method<W: Worker> {
     queue: Queue<W>,
     /// The alarm that has been asked for.
     alarm: Option<Instant>,
+    /// How many charged ends of executors will be forgiven once the method has shown that it can run.
+    unproven: usize,
 }
 
 pub(crate) struct Board<W: Worker> {
@@ -98,6 +100,8 @@ pub(crate) struct Board<W: Worker> {
     waking: Option<usize>,
     /// Batches to be run again, before anything else.
     returned: VecDeque<Batch<W>>,
+    /// How many charged ends of executors are forgiven, and the supervisor has not heard of it.
+    forgiven: usize,
 }
 
 impl<W: Worker> Board<W> {
@@ -108,12 +112,13 @@ impl<W: Worker> Board<W> {
             methods: limits
                 .into_iter()
                 .enumerate()
-                .map(|(at, limits)| Method { queue: Queue::new(at, limits), alarm: None })
+                .map(|(at, limits)| Method { queue: Queue::new(at, limits), alarm: None, unproven: 0 })
                 .collect(),
             seats: (0..executors).map(|_| Seat::Vacant).collect(),
             idle: Vec::with_capacity(executors),
             waking: None,
             returned: VecDeque::new(),
+            forgiven: 0,
         }
     }
 
@@ -199,7 +204,7 @@ impl<W: Worker> Board<W> {
             _ => None,
         });
         for batch in running.chain(&self.returned).filter(|batch| batch.method == method) {
-            for entry in &batch.entries {
+            for entry in batch.entries.iter().chain(&batch.rest) {
                 look(&entry.call);
             }
         }
@@ -225,40 +230,72 @@ impl<W: Worker> Board<W> {
         }
     }
 
+    /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.
+    pub(crate) fn ran(&mut self, batch: &Batch<W>, execution: Duration, effects: &mut Effects<W>) {
+        let method = &mut self.methods[batch.method];
+        method.queue.observe(batch.rows(), execution);
+        self.forgiven += std::mem::take(&mut method.unproven);
+        if let Some(trial) = &batch.trial {
+            trial.acquit();
+            let rest = self.remaining(batch.method, &batch.rest, effects);
+            self.give_back(batch, trial, batch.crashes, halve(rest));
+            self.wake_for_returned(effects);
+        }
+    }
+
     /// A batch did not succeed: answers its calls, or puts it in front of everything that waits, whole or in halves.
-    pub(crate) fn recover(&mut self, batch: &Batch<W>, failure: Failure, effects: &mut Effects<W>) {
-        let method = batch.method;
-        let (gone, entries): (Vec<&Entry<W>>, Vec<_>) = batch.entries.iter().partition(|entry| entry.call.has_ended());
-        effects.gone(method, gone.into_iter().map(|entry| Arc::clone(&entry.call)));
-        let crashes = batch.crashes + u32::from(matches!(failure, Failure::Crash(_)));
-        let retry = self.methods[method].queue.limits().retry;
-        let mut again = |entries: &[&Entry<W>]| {
-            if entries.is_empty() {
-                return;
-            }
-            let entries = entries.iter().map(|entry| Entry { call: Arc::clone(&entry.call), rows: entry.rows.clone() });
-            self.returned.push_back(Batch { method, entries: entries.collect(), crashes });
-        };
+    /// Whether the end of its executor, if that is what happened, is one that a trial can afford.
+    pub(crate) fn recover(&mut self, batch: &Batch<W>, failure: Failure, effects: &mut Effects<W>) -> bool {
+        let is_crash = matches!(failure, Failure::Crash(_));
+        let crashes = batch.crashes + u32::from(is_crash);
+        let entries = self.remaining(batch.method, &batch.entries, effects);
+        let rest = self.remaining(batch.method, &batch.rest, effects);
+        let retry = self.methods[batch.method].queue.limits().retry;
         let recovery = match self.phase {
             Phase::Closed(_) => Recovery::Answer,
             // By all calls that ran: whose caller has gone since may be the one to blame.
             _ => recovery(&failure, batch.entries.len(), crashes, retry),
         };
+        let trial = batch.trial.clone().unwrap_or_else(|| Arc::new(Trial::new(batch.entries.len())));
+        let is_free = is_crash && batch.trial.is_some() && trial.affords_a_crash();
+        // Of these nothing is known any more.
+        self.give_back(batch, &trial, batch.crashes, (rest, Vec::new()));
         match recovery {
             Recovery::Answer => {
+                if is_crash && retry && trial.convict() {
+                    self.methods[batch.method].unproven += 1;
+                }
                 let error = failure.into_error();
-                effects.ended.extend(entries.iter().map(|entry| (method, Arc::clone(&entry.call), error.clone())));
+                effects.ended.extend(entries.into_iter().map(|entry| (batch.method, entry.call, error.clone())));
             }
-            Recovery::Again => again(&entries),
-            Recovery::Halve => {
-                let (first, second) = entries.split_at(entries.len() / 2);
-                again(first);
-                again(second);
-            }
+            Recovery::Again => self.give_back(batch, &trial, crashes, (entries, Vec::new())),
+            Recovery::Halve => self.give_back(batch, &trial, crashes, halve(entries)),
         }
-        if !self.returned.is_empty() {
-            self.wake_one(effects);
+        self.wake_for_returned(effects);
+        is_free
+    }
+
+    /// How many charged ends of executors have turned out to be a call's fault, since this was last asked.
+    pub(crate) fn take_forgiven(&mut self) -> usize {
+        std::mem::take(&mut self.forgiven)
+    }
+
+    /// Those whose calls have not ended; the others are ended, if nobody has counted that yet.
+    fn remaining(&self, method: usize, entries: &[Entry<W>], effects: &mut Effects<W>) -> Vec<Entry<W>> {
+        let (gone, remaining): (Vec<_>, Vec<_>) =
+            entries.iter().map(Entry::again).partition(|entry| entry.call.has_ended());
+        effects.gone(method, gone.into_iter().map(|entry| entry.call));
+        remaining
+    }
+
+    /// Puts calls of `batch`, which are under trial, in front of everything that waits.
+    fn give_back(&mut self, batch: &Batch<W>, trial: &Arc<Trial>, crashes: u32, calls: (Vec<Entry<W>>, Vec<Entry<W>>)) {
+        let (method, trial) = (batch.method, Some(Arc::clone(trial)));
+        let (entries, rest) = calls;
+        if entries.is_empty() && rest.is_empty() {
+            return;
         }
+        self.returned.push_back(Batch { method, entries, crashes, rest, trial });
     }
 
     /// Takes no more calls, and sends executors home as soon as nothing is left to do.
@@ -275,11 +312,12 @@ impl<W: Worker> Board<W> {
         let error = CallError::unavailable(Arc::clone(&cause));
         let mut end = |method, call| effects.ended.push((method, call, error.clone()));
         for batch in self.returned.drain(..) {
-            batch.entries.into_iter().for_each(|entry| end(batch.method, entry.call));
+            batch.entries.into_iter().chain(batch.rest).for_each(|entry| end(batch.method, entry.call));
         }
         for seat in &self.seats {
             if let Seat::Running(batch) = seat {
-                batch.entries.iter().for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
+                let entries = batch.entries.iter().chain(&batch.rest);
+                entries.for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
             }
         }
         for (at, method) in self.methods.iter_mut().enumerate() {
@@ -293,15 +331,15 @@ impl<W: Worker> Board<W> {
         self.dismiss_idle(effects);
     }
 
-    /// Learns from a batch that has run.
-    pub(crate) fn observe(&mut self, method: usize, rows: usize, execution: Duration) {
-        self.methods[method].queue.observe(rows, execution);
-    }
-
     /// Rows of `method` that wait.
     pub(crate) fn queued(&self, method: usize) -> usize {
-        let returned = self.returned.iter().filter(|batch| batch.method == method).map(Batch::rows);
-        self.methods[method].queue.rows() + returned.sum::<usize>()
+        let running = self.seats.iter().filter_map(|seat| match seat {
+            Seat::Running(batch) if batch.method == method => Some(rows(&batch.rest)),
+            _ => None,
+        });
+        let returned = self.returned.iter().filter(|batch| batch.method == method);
+        let returned = returned.map(|batch| batch.rows() + rows(&batch.rest));
+        self.methods[method].queue.rows() + running.chain(returned).sum::<usize>()
     }
 
     /// Rows that wait for any method.
@@ -334,12 +372,18 @@ impl<W: Worker> Board<W> {
     }
 
     fn take(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
-        while let Some(Batch { method, entries, crashes }) = self.returned.pop_front() {
-            let gone = |entry: &Entry<W>| entry.call.has_ended() || entry.call.is_late(now);
-            let (gone, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(gone);
-            effects.gone(method, gone.into_iter().map(|entry| entry.call));
-            if !entries.is_empty() {
-                return Some(Batch { method, entries, crashes });
+        while let Some(mut batch) = self.returned.pop_front() {
+            if batch.entries.is_empty() {
+                std::mem::swap(&mut batch.entries, &mut batch.rest);
+            }
+            let gone = batch.entries.extract_if(.., |entry| entry.call.has_ended() || entry.call.is_late(now));
+            effects.gone(batch.method, gone.map(|entry| entry.call));
+            if !batch.entries.is_empty() {
+                return Some(batch);
+            }
+            // Nobody is left to say whether the rest is guilty.
+            if !batch.rest.is_empty() {
+                self.returned.push_front(batch);
             }
         }
         let mut gone = Vec::new();
@@ -356,9 +400,7 @@ impl<W: Worker> Board<W> {
 
     /// Wakes an executor, or sets alarms, for whatever waits.
     fn rouse_all(&mut self, now: Instant, effects: &mut Effects<W>) {
-        if !self.returned.is_empty() {
-            self.wake_one(effects);
-        }
+        self.wake_for_returned(effects);
         for method in 0..self.methods.len() {
             self.rouse(method, now, effects);
         }
@@ -387,6 +429,12 @@ impl<W: Worker> Board<W> {
             self.seats[seat] = Seat::Awake;
         }
         effects.dismissed.append(&mut self.idle);
+    }
+
+    fn wake_for_returned(&mut self, effects: &mut Effects<W>) {
+        if !self.returned.is_empty() {
+            self.wake_one(effects);
+        }
     }
 
     fn wake_one(&mut self, effects: &mut Effects<W>) {

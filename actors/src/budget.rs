@@ -34,6 +34,11 @@ impl Budget {
         self.recent.len()
     }
 
+    /// Forgets the last `restarts` restarts: they were a call's fault.
+    pub(crate) fn forgive(&mut self, restarts: usize) {
+        self.recent.truncate(self.recent.len().saturating_sub(restarts));
+    }
+
     /// Decides about an exit at `now`. The n-th restart in the window is delayed by `backoff · 2^(n-1)`, at most
     /// `max_backoff`; `jitter`, from 0 to 1, takes off up to half of that, so that runners that fell together do not
     /// rise together.

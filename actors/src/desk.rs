@@ -12,7 +12,7 @@ use crate::board::{Board, Effects, Next, Phase};
 use crate::call::{Call, Ended};
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
-use crate::recovery::Failure;
+use crate::recovery::{Failure, Toll};
 use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, Worker};
 
 pub(crate) struct Desk<W: Worker> {
@@ -108,28 +108,30 @@ impl<W: Worker> Desk<W> {
             }
         }
         let execution = ended.saturating_duration_since(started);
-        self.board().observe(batch.method, batch.rows(), execution);
+        let mut effects = Effects::default();
+        self.board().ran(batch, execution, &mut effects);
+        self.carry_out(effects);
         let waits: Vec<Duration> =
             batch.entries.iter().map(|entry| started.saturating_duration_since(entry.call.arrived)).collect();
         self.observer.batch_ran(batch.method, &BatchReport { rows: batch.rows(), waits: &waits, execution });
     }
 
     /// Answers a batch that failed, or has it run again, whole or in parts.
-    pub(crate) fn recover(&self, batch: &Batch<W>, failure: Failure) {
+    pub(crate) fn recover(&self, batch: &Batch<W>, failure: Failure) -> bool {
         let mut effects = Effects::default();
-        self.board().recover(batch, failure, &mut effects);
+        let is_free = self.board().recover(batch, failure, &mut effects);
         self.carry_out(effects);
+        is_free
     }
 
     /// The executor of `seat` has ended; what it ran is recovered.
-    pub(crate) fn leave(&self, seat: usize, cause: &str) {
+    pub(crate) fn leave(&self, seat: usize, cause: &str) -> Toll {
         self.addresses().executors[seat] = None;
         let mut effects = Effects::default();
         let left = self.board().leave(seat, &mut effects);
         self.carry_out(effects);
-        if let Some(batch) = left {
-            self.recover(&batch, Failure::Crash(cause.into()));
-        }
+        let is_free = left.is_some_and(|batch| self.recover(&batch, Failure::Crash(cause.into())));
+        Toll { is_free, forgiven: self.board().take_forgiven() }
     }
 
     pub(crate) fn open(&self) {

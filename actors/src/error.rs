@@ -33,7 +33,7 @@ pub enum CallError {
     /// The runnable refused the input, or failed.
     #[error("{0}")]
     Method(MethodError),
-    /// This very call broke its executor.
+    /// This very call broke its executors; or a call of its batch did, where nothing is retried.
     #[error("the call broke its executor: {0}")]
     Crashed(Arc<str>),
     /// The runner cannot take or finish calls now.

@@ -65,8 +65,8 @@ pub struct MethodLimits {
     pub max_queue_size: NonZeroUsize,
     /// The deadline of a call that brings none of its own, counted from its arrival.
     pub timeout: Option<Duration>,
-    /// Whether a batch may be run again: whole when its executor crashed, in halves to find the call that an error is due
-    /// to. Without, either is answered to all calls of the batch; `Batching::Off` keeps them apart.
+    /// Whether a batch may be run again: whole when its executor crashed, and in halves to find the call that the failure
+    /// is due to. Without, it is answered to all calls of the batch; `Batching::Off` keeps them apart.
     pub retry: bool,
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::policy::{self, Verdict};
+use crate::recovery::Trial;
 use crate::{Batching, CallError, MethodLimits, Worker};
 
 /// How long a full queue is not searched again for calls that have ended.
@@ -18,17 +19,38 @@ pub(crate) struct Entry<W: Worker> {
     pub(crate) rows: Range<usize>,
 }
 
+impl<W: Worker> Entry<W> {
+    /// The same rows, to be run again.
+    pub(crate) fn again(&self) -> Self {
+        Self { call: Arc::clone(&self.call), rows: self.rows.clone() }
+    }
+}
+
+/// How many rows these are.
+pub(crate) fn rows<W: Worker>(entries: &[Entry<W>]) -> usize {
+    entries.iter().map(|entry| entry.rows.len()).sum()
+}
+
 /// The rows dispatched together.
 pub(crate) struct Batch<W: Worker> {
     pub(crate) method: usize,
     pub(crate) entries: Vec<Entry<W>>,
     /// How many executors it has broken.
     pub(crate) crashes: u32,
+    /// The calls that are guilty if this batch succeeds; see [`halve`](crate::recovery::halve).
+    pub(crate) rest: Vec<Entry<W>>,
+    /// Where it is run again: what for.
+    pub(crate) trial: Option<Arc<Trial>>,
 }
 
 impl<W: Worker> Batch<W> {
+    /// A batch that has not run before.
+    pub(crate) fn new(method: usize, entries: Vec<Entry<W>>) -> Self {
+        Self { method, entries, crashes: 0, rest: Vec::new(), trial: None }
+    }
+
     pub(crate) fn rows(&self) -> usize {
-        self.entries.iter().map(|entry| entry.rows.len()).sum()
+        rows(&self.entries)
     }
 }
 
@@ -154,7 +176,7 @@ impl<W: Worker> Queue<W> {
                 self.lanes.swap_remove(at);
             }
             if !entries.is_empty() {
-                return Some(Batch { method: self.method, entries, crashes: 0 });
+                return Some(Batch::new(self.method, entries));
             }
         }
         None

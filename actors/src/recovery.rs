@@ -1,6 +1,13 @@
-//! What becomes of a batch that did not succeed.
+//! What becomes of a batch that did not succeed, and how the calls that it is due to are found.
+//!
+//! A crash may be the executor's fault, so its batch is run once more. A batch that breaks the next executor too, or
+//! whose method returned an error, is halved, again and again, and its first half is run. If that succeeds, the failure
+//! lies in the rest, which is halved in turn without having been run; if it fails, it is halved in turn, and the rest, of
+//! which nothing is known now, is run as it is. So a halving costs one run where a guilty call is in the second half, and
+//! two where it is in the first: at most `2·log2(n)` for one guilty call of `n`, beside the run that came first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::{CallError, MethodError};
 
@@ -28,7 +35,7 @@ impl Failure {
 pub(crate) enum Recovery {
     /// Run the same batch again.
     Again,
-    /// Run its two halves, to find the call that the failure is due to.
+    /// Run its first half, to find the calls that the failure is due to.
     Halve,
     /// Answer its calls with the failure.
     Answer,
@@ -36,29 +43,97 @@ pub(crate) enum Recovery {
 
 /// Decides for a batch of `calls` calls that has now broken an executor `crashes` times.
 ///
-/// An error is a clean answer of the method's, so that looking for its call costs runs but no executor. A crash is
-/// retried once, as it may be due to the executor and not to the batch.
+/// An error is a clean answer of the method's: it is looked into at once, and a call that got it alone has its answer.
 pub(crate) fn recovery(failure: &Failure, calls: usize, crashes: u32, retry: bool) -> Recovery {
     match failure {
         Failure::Error(error) if calls > 1 && (retry || !error.ran) => Recovery::Halve,
-        Failure::Crash(_) if crashes < 2 && retry => Recovery::Again,
+        Failure::Crash(_) if retry && crashes < 2 => Recovery::Again,
+        Failure::Crash(_) if retry && calls > 1 => Recovery::Halve,
         Failure::Error(_) | Failure::Crash(_) => Recovery::Answer,
     }
 }
 
+/// Which of these calls to run next, and which are guilty if those succeed.
+pub(crate) fn halve<T>(mut suspects: Vec<T>) -> (Vec<T>, Vec<T>) {
+    let first = if suspects.len() == 1 { 1 } else { suspects.len() / 2 };
+    let rest = suspects.split_off(first);
+    (suspects, rest)
+}
+
+/// The most runs that it takes to find one guilty call of `calls`, the first one not counted: `2·log2(calls) + 2`.
+pub(crate) fn most_runs(calls: usize) -> u32 {
+    // The logarithm of the square, so that halves are not lost.
+    calls.saturating_mul(calls).checked_ilog2().unwrap_or(0) + 2
+}
+
+/// One search for the calls that a failure is due to, shared by all batches that come of one.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// How many calls that batch had.
+    pub(crate) calls: usize,
+    /// How many executors have been broken since one of these calls was answered.
+    in_a_row: AtomicU32,
+    /// Whether a call has been found guilty of a crash.
+    convicted: AtomicBool,
+}
+
+impl Trial {
+    pub(crate) fn new(calls: usize) -> Self {
+        Self { calls, in_a_row: AtomicU32::new(0), convicted: AtomicBool::new(false) }
+    }
+
+    /// An executor broke once more; whether the trial may afford that by itself. One that breaks more executors in a row
+    /// than it takes to find a call says that the runner is broken, and not its calls.
+    pub(crate) fn affords_a_crash(&self) -> bool {
+        self.in_a_row.fetch_add(1, Ordering::Relaxed) < most_runs(self.calls)
+    }
+
+    /// Some of its calls have been answered.
+    pub(crate) fn acquit(&self) {
+        self.in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// A call has been found guilty; whether it is the first one.
+    pub(crate) fn convict(&self) -> bool {
+        !self.convicted.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// What an executor's end costs its runner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Toll {
+    /// Whether it was the end of a trial's executor, which the trial can afford: it is rebuilt at once, at no charge.
+    pub(crate) is_free: bool,
+    /// How many ends that were charged before have turned out to be a call's fault.
+    pub(crate) forgiven: usize,
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::num::NonZeroUsize;
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::board::{Board, Effects, Next, Phase};
+    use crate::call::Call;
+    use crate::simulation::toy::{Input, Nature, Toy, expected};
+    use crate::{CallOptions, MethodLimits, Reply};
 
     #[test]
-    fn crashes_are_retried_once_and_errors_are_traced_to_their_call() {
+    fn crashes_are_retried_once_and_then_halved_and_errors_are_halved_at_once() {
         let error = Failure::Error(MethodError::failed("no"));
         let crash = Failure::Crash("no".into());
         let check = |failure: &Failure, calls, crashes, retry, expected| {
             assert_eq!(recovery(failure, calls, crashes, retry), expected, "{failure:?} {calls} {crashes} {retry}");
         };
         check(&crash, 8, 1, true, Recovery::Again);
-        check(&crash, 8, 2, true, Recovery::Answer);
+        check(&crash, 8, 2, true, Recovery::Halve);
+        check(&crash, 2, 5, true, Recovery::Halve);
+        check(&crash, 1, 1, true, Recovery::Again);
+        check(&crash, 1, 2, true, Recovery::Answer);
         check(&crash, 8, 1, false, Recovery::Answer);
         check(&error, 8, 0, true, Recovery::Halve);
         check(&error, 1, 0, true, Recovery::Answer);
@@ -66,5 +141,121 @@ mod tests {
         let before = Failure::Error(MethodError::invalid_input("no").before_run());
         check(&before, 8, 0, false, Recovery::Halve);
         check(&before, 1, 0, false, Recovery::Answer);
+    }
+
+    #[test]
+    fn the_bound_is_twice_the_logarithm_and_two_more() {
+        let check = |calls: usize| assert_eq!(f64::from(most_runs(calls)), (2.0 * (calls as f64).log2() + 2.0).floor());
+        (1..=3000).for_each(check);
+    }
+
+    /// What came of one batch of `calls` calls, of which these are guilty.
+    struct Found {
+        /// Runs beside the first one.
+        runs: usize,
+        /// Of those that broke their executor: how many were not free.
+        charged: usize,
+        forgiven: usize,
+        /// The calls that got an error.
+        convicted: BTreeSet<usize>,
+    }
+
+    fn search(calls: usize, guilty: &BTreeSet<usize>, nature: Nature, executors: usize) -> Found {
+        let now = Instant::now();
+        let limits =
+            MethodLimits { max_batch_size: NonZeroUsize::new(calls).expect("some"), ..MethodLimits::default() };
+        let mut board = Board::<Toy>::new([limits], executors);
+        board.phase = Phase::Open;
+        let replies: Vec<Reply<Toy>> = (0..calls)
+            .map(|id| {
+                let nature = if guilty.contains(&id) { nature } else { Nature::Good };
+                let input = Input { id, shape: 0, rows: 1, nature };
+                let call = Arc::new(Call::new(input, NonZeroUsize::MIN, now, CallOptions::default()));
+                assert!(board.push(0, &call, now, &mut Effects::default()).is_ok());
+                Reply::new(call)
+            })
+            .collect();
+        let mut found = Found { runs: 0, charged: 0, forgiven: 0, convicted: BTreeSet::new() };
+        let mut running = Vec::new();
+        loop {
+            // All that can run do so at the same time.
+            for seat in 0..executors {
+                if let Next::Run(batch) = board.next(seat, now, &mut Effects::default()) {
+                    running.push((seat, batch));
+                }
+            }
+            if running.is_empty() {
+                break;
+            }
+            for (seat, batch) in running.drain(..) {
+                found.runs += 1;
+                let mut effects = Effects::default();
+                let failed = batch.entries.iter().any(|entry| guilty.contains(&entry.call.input.id));
+                if !failed {
+                    for entry in &batch.entries {
+                        let _ = entry.call.add(entry.rows.clone(), expected(0, &entry.call.input));
+                    }
+                    board.ran(&batch, Duration::ZERO, &mut effects);
+                } else if nature == Nature::Deadly {
+                    let left = board.leave(seat, &mut effects).expect("it ran");
+                    found.charged += usize::from(!board.recover(&left, Failure::Crash("dead".into()), &mut effects));
+                } else {
+                    let _ = board.recover(&batch, Failure::Error(MethodError::failed("refused")), &mut effects);
+                }
+                for (_, call, error) in effects.ended {
+                    let _ = call.end(Err(error));
+                    assert!(found.convicted.insert(call.input.id), "convicted twice");
+                }
+            }
+        }
+        // The method goes on; where it can, it proves whose fault it was.
+        let batch = crate::queue::Batch::new(0, Vec::new());
+        board.ran(&batch, Duration::ZERO, &mut Effects::default());
+        found.forgiven = board.take_forgiven();
+        found.runs -= 1;
+        for (id, reply) in replies.into_iter().enumerate() {
+            assert_eq!(reply.wait().is_err(), guilty.contains(&id), "{id} of {calls}, guilty {guilty:?}");
+        }
+        found
+    }
+
+    #[test]
+    fn one_guilty_call_is_found_within_the_bound_wherever_it_is() {
+        for nature in [Nature::Deadly, Nature::Refused] {
+            for (calls, executors) in
+                (1_usize..=70).flat_map(|calls| [(calls, 1), (calls, 3)]).chain([(257, 1), (1000, 2)])
+            {
+                for at in (0..calls).step_by(calls.div_ceil(70)) {
+                    let guilty = BTreeSet::from([at]);
+                    let found = search(calls, &guilty, nature, executors);
+                    assert_eq!(found.convicted, guilty);
+                    let most = most_runs(calls) as usize;
+                    assert!(found.runs <= most, "{} runs for call {at} of {calls}, {nature:?}", found.runs);
+                    let charged = usize::from(nature == Nature::Deadly);
+                    assert_eq!((found.charged, found.forgiven), (charged, charged), "call {at} of {calls}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn several_guilty_calls_are_found_within_as_many_bounds(
+            calls in 1usize..200, guilty in prop::collection::vec(any::<prop::sample::Index>(), 1..9),
+            deadly in any::<bool>(), executors in 1usize..5,
+        ) {
+            let guilty: BTreeSet<usize> = guilty.into_iter().map(|index| index.index(calls)).collect();
+            let nature = if deadly { Nature::Deadly } else { Nature::Refused };
+            let found = search(calls, &guilty, nature, executors);
+            prop_assert_eq!(&found.convicted, &guilty);
+            prop_assert!(found.runs <= most_runs(calls) as usize * guilty.len(), "{} runs", found.runs);
+        }
+    }
+
+    #[test]
+    fn a_runner_that_breaks_on_everything_is_charged_for_it() {
+        let found = search(64, &(0..64).collect(), Nature::Deadly, 1);
+        assert!(found.charged > 50, "{} crashes were charged", found.charged);
+        assert_eq!(found.forgiven, 1, "the first one");
     }
 }

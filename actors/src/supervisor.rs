@@ -10,6 +10,7 @@ use crate::batcher::{Batcher, Dismiss};
 use crate::budget::{Budget, Restart};
 use crate::desk::Desk;
 use crate::executor::{self, Event};
+use crate::recovery::Toll;
 use crate::{
     ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, RestartLimits, RunnerState, RunnerStatus, Worker,
 };
@@ -108,7 +109,8 @@ impl<F: Factory> Supervisor<F> {
     }
 
     fn exited(&mut self, seat: usize, exit: Exit, ctx: &mut Context<Self>) {
-        self.desk.leave(seat, &exit.to_string());
+        let Toll { is_free, forgiven } = self.desk.leave(seat, &exit.to_string());
+        self.budget.forgive(forgiven);
         self.status.executors[seat].state = ExecutorState::Stopped;
         if exit != Exit::Drained {
             tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
@@ -118,6 +120,7 @@ impl<F: Factory> Supervisor<F> {
                 (_, RunnerState::Draining) if !self.desk.has_waiting() => {}
                 // What a worker says when it is first opened, it will say again.
                 (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}"), ctx),
+                _ if is_free => self.restart_after(Duration::ZERO, seat, &exit, ctx),
                 _ => self.restart(seat, &exit, ctx),
             }
         }
@@ -142,13 +145,15 @@ impl<F: Factory> Supervisor<F> {
             Restart::Exhausted => {
                 self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"), ctx);
             }
-            Restart::After(delay) => {
-                self.status.executors[seat].state = ExecutorState::Restarting;
-                self.status.cause = Some(format!("executor {seat} {exit}").into());
-                self.due_back[seat] = Instant::now().checked_add(delay);
-                ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(seat, ctx));
-            }
+            Restart::After(delay) => self.restart_after(delay, seat, exit, ctx),
         }
+    }
+
+    fn restart_after(&mut self, delay: Duration, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
+        self.status.executors[seat].state = ExecutorState::Restarting;
+        self.status.cause = Some(format!("executor {seat} {exit}").into());
+        self.due_back[seat] = Instant::now().checked_add(delay);
+        ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(seat, ctx));
     }
 
     fn restart_due(&mut self, seat: usize, ctx: &mut Context<Self>) {

@@ -30,7 +30,7 @@ pub struct MethodOptions {
     pub max_queue_size: Option<Sourced<NonZeroUsize>>,
     /// The deadline of calls that bring none; `Some(None)`: explicitly none.
     pub timeout: Option<Sourced<Option<Duration>>>,
-    /// Whether a batch whose executor crashed is run again.
+    /// Whether a batch that failed is run again.
     pub retry: Option<Sourced<bool>>,
 }
 
@@ -242,7 +242,7 @@ pub struct EffectiveMethod {
     pub max_queue_size: Sourced<NonZeroUsize>,
     /// The deadline of calls that bring none.
     pub timeout: Sourced<Option<Duration>>,
-    /// Whether a batch whose executor crashed is run again.
+    /// Whether a batch that failed is run again.
     pub retry: Sourced<bool>,
 }
 

@@ -56,8 +56,10 @@ fn a_runner_out_of_budget_fails_with_its_cause_and_alone() {
     let mut post =
         |runner: &str, word: &str| client.post(&format!("/v1/runners/{runner}/echo"), &format!("[\"{word}\"]"));
 
-    post("fragile", "panic").refused(500, "crashed", &["the call broke its executor", "panicked: on purpose: a word"]);
-    assert_eq!(post("fragile", "hi").text(), "[\"hi\"]", "two restarts, and it works");
+    for _ in 0..2 {
+        let why = ["the call broke its executor", "panicked: on purpose: a word"];
+        post("fragile", "panic").refused(500, "crashed", &why);
+    }
     let cause = "the restart budget is spent; last, executor 0 panicked: on purpose: a word";
     post("fragile", "panic").refused(503, "unavailable", &["the runner has failed", cause]);
     post("fragile", "hi").refused(503, "unavailable", &["the runner has failed", cause]);
@@ -68,14 +70,43 @@ fn a_runner_out_of_budget_fails_with_its_cause_and_alone() {
     assert_eq!((ready.status, &ready.json()["reasons"]), (503, &reasons));
     let about = server.get("/v1/runners/fragile").json();
     assert_eq!((about["state"].as_str(), about["cause"].as_str()), (Some("failed"), Some(cause)));
-    assert_eq!((&about["restarts"], about["last_exits"].as_array().map(Vec::len)), (&2.into(), Some(3)));
+    assert_eq!((&about["restarts"], about["last_exits"].as_array().map(Vec::len)), (&4.into(), Some(5)));
     server.counts(&[
         (r#"ekiden_runner_state{runner="fragile",state="failed"}"#, 1.0),
         (r#"ekiden_runner_state{runner="sound",state="ready"}"#, 1.0),
-        (r#"ekiden_executor_restarts_total{runner="fragile"}"#, 2.0),
-        (r#"ekiden_executor_exits_total{runner="fragile"}"#, 3.0),
-        (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="crashed"}"#, 1.0),
+        (r#"ekiden_executor_restarts_total{runner="fragile"}"#, 4.0),
+        (r#"ekiden_executor_exits_total{runner="fragile"}"#, 5.0),
+        (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="crashed"}"#, 2.0),
         (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="unavailable"}"#, 2.0),
+    ]);
+}
+
+#[test]
+fn a_call_that_breaks_its_executors_is_no_bad_company() {
+    hush_panics_on_purpose();
+    let app = block_on(App::builder().runner(fragile("busy").set("max_restarts", 3_u32)).start()).expect("it starts");
+    let server = Server::start(&app);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut connection = server.client();
+                for call in 0..40 {
+                    let bad = client == 0 && call % 4 == 3;
+                    let word = if bad { "panic".to_owned() } else { format!("{client}-{call}") };
+                    let answer = connection.post("/v1/runners/busy/echo", &format!("[\"{word}\"]"));
+                    if bad {
+                        answer.refused(500, "crashed", &["panicked: on purpose: a word"]);
+                    } else {
+                        assert_eq!(answer.text(), format!("[\"{word}\"]"));
+                    }
+                }
+            });
+        }
+    });
+    server.counts(&[
+        (r#"ekiden_calls_total{runner="busy",method="echo",outcome="crashed"}"#, 10.0),
+        (r#"ekiden_calls_total{runner="busy",method="echo",outcome="ok"}"#, 310.0),
     ]);
 }
 

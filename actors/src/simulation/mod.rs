@@ -158,6 +158,8 @@ fn in_a_storm_every_call_is_answered_once() {
         "method error",
         "halved",
         "run again",
+        "halved after crashes",
+        "a crash was forgiven",
         "restarted",
         "budget spent",
         "unavailable",

@@ -26,6 +26,8 @@ pub(super) struct Record {
     pub(super) returned: Vec<Range<usize>>,
     /// How often each piece, by its first row, has been in a batch that broke its executor.
     pub(super) crashes: BTreeMap<usize, u32>,
+    /// Whether it was alone in the last of these.
+    pub(super) broke_alone: bool,
     /// Whether it was in a batch that its method refused.
     pub(super) refused: bool,
     /// How often it has been counted as ended; and with which error, if any.
@@ -44,6 +46,7 @@ impl Record {
             next_row: 0,
             returned: Vec::new(),
             crashes: BTreeMap::new(),
+            broke_alone: false,
             refused: false,
             ends: 0,
             error: None,
@@ -110,9 +113,11 @@ impl Record {
     fn check_error(&self, now: Instant, limits: &MethodLimits, closed: bool) {
         let crashes = self.crashes.values().copied().max().unwrap_or_default();
         let justified = match &self.error {
-            None => true,
+            None => self.input().nature == Nature::Good,
             Some(CallError::DeadlineExceeded { .. }) => self.call.is_late(now),
-            Some(CallError::Crashed(_)) => crashes >= if limits.retry { 2 } else { 1 },
+            // By itself: a good call only where its executors died twice of something else.
+            Some(CallError::Crashed(_)) if limits.retry => crashes >= 2 && self.broke_alone,
+            Some(CallError::Crashed(_)) => crashes >= 1,
             Some(CallError::Method(_)) => self.input().nature == Nature::Refused || (self.refused && !limits.retry),
             Some(CallError::Unavailable { .. }) => closed,
             Some(_) => false,

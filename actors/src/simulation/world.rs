@@ -21,6 +21,7 @@ use crate::board::{Board, Effects, Phase};
 use crate::budget::Budget;
 use crate::call::Ended;
 use crate::queue::Batch;
+use crate::recovery::Trial;
 
 /// What happened, and how often: a simulation in which nothing happens proves nothing.
 #[derive(Debug, Default)]
@@ -109,6 +110,15 @@ struct Batcher {
     timer: Option<Instant>,
 }
 
+/// A search for guilty calls that has begun.
+struct Known {
+    trial: Arc<Trial>,
+    /// How many of its calls break or are refused, and how often it met with something else.
+    guilty: usize,
+    accidents: usize,
+    runs: usize,
+}
+
 pub(super) struct World<'a> {
     setup: &'a Setup,
     rng: Rng,
@@ -129,6 +139,7 @@ pub(super) struct World<'a> {
     open: BTreeSet<usize>,
     /// Calls that have come, accepted or not.
     arrived: usize,
+    trials: Vec<Known>,
 }
 
 impl<'a> World<'a> {
@@ -150,6 +161,7 @@ impl<'a> World<'a> {
             calls: BTreeMap::new(),
             open: BTreeSet::new(),
             arrived: 0,
+            trials: Vec::new(),
         }
     }
 

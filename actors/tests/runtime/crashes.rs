@@ -68,22 +68,45 @@ fn nothing_is_lost_while_workers_panic_at_random() {
 }
 
 #[test]
-fn a_batch_that_breaks_two_executors_is_given_up_and_the_runner_goes_on() {
+fn only_the_call_that_breaks_its_executors_gets_the_error() {
     bounded(|| {
         let scene = Stage::default().start();
         let (first, keeper) = scene.occupy(0);
-        let doomed = [scene.call(1, Act::Panic), scene.call(2, Act::Echo)];
+        let calls: Vec<_> =
+            (1..=4).map(|value| scene.call(value, if value == 2 { Act::Panic } else { Act::Echo })).collect();
         keeper.open();
         first.wait().expect("an answer");
-        for reply in doomed {
-            assert_eq!(reply.wait(), Err(CallError::Crashed("panicked: told to".into())));
+        for (value, reply) in (1..).zip(calls) {
+            let crashed = Err(CallError::Crashed("panicked: told to".into()));
+            assert_eq!(reply.wait(), if value == 2 { crashed } else { Ok(answer(value, 1)) });
         }
-        assert_eq!(scene.call(3, Act::Echo).wait(), Ok(answer(3, 1)));
-        assert_eq!(scene.ran(), [vec![0], vec![1, 2], vec![1, 2], vec![3]]);
+        assert_eq!(scene.call(5, Act::Echo).wait(), Ok(answer(5, 1)));
+        let all = vec![1, 2, 3, 4];
+        assert_eq!(scene.ran(), [vec![0], all.clone(), all, vec![1, 2], vec![3, 4], vec![1], vec![2], vec![5]]);
         let status = scene.runner.status();
-        assert_eq!((status.state, status.restarts), (RunnerState::Ready, 2));
+        assert_eq!((status.state, status.restarts), (RunnerState::Ready, 4));
         assert!(status.exits.iter().all(|record| record.exit == Exit::Panicked("told to".into())));
-        scene.counts.settle(&[("crashed", 2), ("answered", 2)]);
+        scene.counts.settle(&[("crashed", 1), ("answered", 5)]);
+    });
+}
+
+#[test]
+fn calls_that_break_executors_do_not_spend_the_budget_of_a_runner_that_works() {
+    bounded(|| {
+        let restarts = RestartLimits { max_restarts: 1, ..Stage::default().restarts };
+        let scene = Stage { restarts, ..Stage::default() }.start();
+        for value in (0..30).step_by(3) {
+            let (first, keeper) = scene.occupy(value);
+            let (bad, good) = (scene.call(value + 1, Act::Panic), scene.call(value + 2, Act::Echo));
+            keeper.open();
+            first.wait().expect("an answer");
+            assert!(matches!(bad.wait(), Err(CallError::Crashed(_))));
+            assert_eq!(good.wait(), Ok(answer(value + 2, 1)));
+        }
+        // It has run nothing well since this one broke it, or the last one.
+        assert!(matches!(scene.call(31, Act::Panic).wait(), Err(CallError::Crashed(_))));
+        let spent = scene.call(32, Act::Panic).wait().expect_err("it breaks on everything");
+        assert!(unavailable(&spent).contains("the restart budget is spent"), "{spent}");
     });
 }
 

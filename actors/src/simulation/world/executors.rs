@@ -60,9 +60,13 @@ impl World<'_> {
                         self.count(call.input.id, &end, error.as_ref(), tally);
                     }
                 }
-                self.board.observe(batch.method, batch.rows(), self.setup.run);
+                let mut effects = Effects::default();
+                self.board.ran(&batch, self.setup.run, &mut effects);
+                self.carry_out(effects, tally);
             }
-            Err(RunError::Method(error)) => self.recover(&batch, Failure::Error(error), tally),
+            Err(RunError::Method(error)) => {
+                let _ = self.recover(&batch, Failure::Error(error), tally);
+            }
             Err(error) => panic!("the toy has no such failures: {error:?}"),
         }
         drop((batch, entries));
@@ -74,17 +78,27 @@ impl World<'_> {
         self.soon(Event::Exit { seat, drained: false });
     }
 
-    pub(super) fn recover(&mut self, batch: &Batch<Toy>, failure: Failure, tally: &mut Tally) {
+    pub(super) fn recover(&mut self, batch: &Batch<Toy>, failure: Failure, tally: &mut Tally) -> bool {
+        let alone = batch.entries.len() == 1;
         for entry in &batch.entries {
             let record = self.calls.get_mut(&entry.call.input.id).expect("an accepted call");
             match failure {
-                Failure::Crash(_) => *record.crashes.entry(entry.rows.start).or_default() += 1,
+                Failure::Crash(_) => {
+                    *record.crashes.entry(entry.rows.start).or_default() += 1;
+                    record.broke_alone = alone;
+                }
                 Failure::Error(_) => record.refused = true,
             }
         }
         let is_crash = matches!(failure, Failure::Crash(_));
+        let is_accident = is_crash && batch.entries.iter().all(|entry| entry.call.input.nature != Nature::Deadly);
+        if let Some(trial) = &batch.trial
+            && let Some(known) = self.trials.iter_mut().find(|known| Arc::ptr_eq(&known.trial, trial))
+        {
+            known.accidents += usize::from(is_accident);
+        }
         let mut effects = Effects::default();
-        self.board.recover(batch, failure, &mut effects);
+        let is_free = self.board.recover(batch, failure, &mut effects);
         self.carry_out(effects, tally);
         let mut returned = 0;
         for entry in &batch.entries {
@@ -93,7 +107,14 @@ impl World<'_> {
             returned += u32::from(record.ends == 0);
         }
         if returned > 0 {
-            tally.add(if is_crash { "run again" } else { "halved" });
+            tally.add(if !is_crash {
+                "halved"
+            } else if batch.crashes == 0 {
+                "run again"
+            } else {
+                "halved after crashes"
+            });
         }
+        is_free
     }
 }

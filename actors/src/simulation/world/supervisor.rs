@@ -1,6 +1,6 @@
 //! The supervisor: what it does about exits, and how it brings the runner to its end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Event, Executor, Seat, Tally, World};
 use crate::board::{Effects, Phase};
@@ -13,8 +13,11 @@ impl World<'_> {
         let mut effects = Effects::default();
         let left = self.board.leave(seat, &mut effects);
         self.carry_out(effects, tally);
-        if let Some(batch) = left {
-            self.recover(&batch, Failure::Crash("it died".into()), tally);
+        let is_free = left.is_some_and(|batch| self.recover(&batch, Failure::Crash("it died".into()), tally));
+        let forgiven = self.board.take_forgiven();
+        self.budget.forgive(forgiven);
+        if forgiven > 0 {
+            tally.add("a crash was forgiven");
         }
         self.seats[seat].executor = Executor::Stopped;
         let is_over = match self.board.phase {
@@ -23,7 +26,8 @@ impl World<'_> {
             Phase::Starting | Phase::Open => false,
         };
         if !drained && !is_over {
-            match self.budget.on_exit(self.now, self.rng.f64()) {
+            let free = is_free.then_some(Restart::After(Duration::ZERO));
+            match free.unwrap_or_else(|| self.budget.on_exit(self.now, self.rng.f64())) {
                 Restart::Exhausted => {
                     tally.add("budget spent");
                     self.close("the budget is spent", tally);

@@ -110,3 +110,11 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     // USER_HZ, which is 100 on every Linux that Rust runs on.
     Some(Duration::from_millis(ticks * 10))
 }
+
+/// Memory of the process that is in RAM, in bytes; none where there is no `/proc`.
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    // proc(5): "VmRSS: 1234 kB".
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}

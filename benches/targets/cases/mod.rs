@@ -4,6 +4,7 @@ mod compute;
 mod embedded;
 mod iris;
 mod mlp;
+mod overload;
 
 use std::error::Error;
 
@@ -30,10 +31,12 @@ pub(crate) enum Case {
     Embedded,
     /// Batches that take milliseconds, beside a bare Burn loop.
     Compute,
+    /// Twice as many calls as the server can answer, with deadlines.
+    Overload,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 4] = [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute];
+    pub(crate) const ALL: [Self; 5] = [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute, Self::Overload];
 
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -46,6 +49,7 @@ impl Case {
             Self::Mlp => mlp::ABOUT,
             Self::Embedded => embedded::ABOUT,
             Self::Compute => compute::ABOUT,
+            Self::Overload => overload::ABOUT,
         }
     }
 
@@ -56,6 +60,7 @@ impl Case {
             Self::Mlp => mlp::run(plan),
             Self::Embedded => embedded::run(plan),
             Self::Compute => compute::run(plan),
+            Self::Overload => overload::run(plan),
         }
     }
 }

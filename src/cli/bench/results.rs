@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::args::Load;
@@ -48,6 +49,8 @@ pub(super) struct Measured {
     goodput_per_s: f64,
     /// Of successes; in an open loop from when each was due.
     pub(super) latency_us: Option<Latency>,
+    /// The same of answers with another status.
+    refusal_latency_us: Option<Latency>,
     /// Pairs of quantile and latency.
     pub(super) percentiles_us: Vec<(f64, f64)>,
     pub(super) ok_by_second: Vec<u64>,
@@ -73,16 +76,23 @@ pub(super) struct Latency {
     pub(super) max: f64,
 }
 
+impl Latency {
+    /// Of a histogram of nanoseconds; none of one without any.
+    fn of(nanos: &Histogram<u64>) -> Option<Self> {
+        let micros = |quantile| nanos.value_at_quantile(quantile) as f64 / 1e3;
+        (!nanos.is_empty()).then(|| Self {
+            mean: nanos.mean() / 1e3,
+            p50: micros(0.5),
+            p90: micros(0.9),
+            p99: micros(0.99),
+            p999: micros(0.999),
+            max: nanos.max() as f64 / 1e3,
+        })
+    }
+}
+
 impl Measured {
     pub(super) fn new(load: Load, record: &Record) -> Self {
-        let latency = || Latency {
-            mean: record.latencies.mean() / 1e3,
-            p50: record.micros(0.5),
-            p90: record.micros(0.9),
-            p99: record.micros(0.99),
-            p999: record.micros(0.999),
-            max: record.latencies.max() as f64 / 1e3,
-        };
         // A quantile means something as far as there are answers beyond it.
         let resolved = |quantile: &&f64| **quantile == 1.0 || (1.0 - **quantile) * record.ok() as f64 >= 1.0;
         let some = record.ok() > 0;
@@ -106,7 +116,8 @@ impl Measured {
             first_failure: first.map(|(failure, why)| format!("{failure}: {why}")),
             requests_per_s: record.rate(),
             goodput_per_s: record.good as f64 / elapsed.max(1e-9),
-            latency_us: some.then(latency),
+            latency_us: Latency::of(&record.latencies),
+            refusal_latency_us: Latency::of(&record.refusals),
             percentiles_us: percentiles.collect(),
             ok_by_second: whole.iter().map(|second| second.ok).collect(),
             failed_by_second: whole.iter().map(|second| second.failed).collect(),
@@ -152,6 +163,15 @@ impl Measured {
         let mut notes = Vec::new();
         if let Some(failure) = &self.first_failure {
             notes.push(format!("{}: the first failure is {failure}", self.label()));
+        }
+        if let Some(Latency { p50, p99, max, .. }) = self.refusal_latency_us {
+            notes.push(format!(
+                "{}: answers of other statuses than 2xx took {} at p50, {} at p99, {} at most",
+                self.label(),
+                micros(p50),
+                micros(p99),
+                micros(max)
+            ));
         }
         if self.late + self.unsent + self.unanswered > 0 {
             notes.push(format!(
@@ -241,6 +261,7 @@ pub(super) mod tests {
                 p999: 1234.0 * slower,
                 max: 2_345_678.0,
             }),
+            refusal_latency_us: None,
             percentiles_us: vec![(0.0, 50.0), (0.5, 100.0 * slower), (0.99, 999.4 * slower), (1.0, 2_345_678.0)],
             ok_by_second: vec![900, 1000, 1100],
             failed_by_second: vec![0, 0, 0],
@@ -253,6 +274,8 @@ pub(super) mod tests {
         let mut second = measured(64, 10.0);
         second.failed = 17;
         second.failures = [("429".to_owned(), 12), ("closed".to_owned(), 5)].into();
+        second.refusal_latency_us =
+            Some(Latency { mean: 300.0, p50: 250.0, p90: 500.0, p99: 900.0, p999: 1000.0, max: 1234.0 });
         second.first_failure = Some("429: {\"error\":\"<full>\"}".to_owned());
         Results {
             url: "http://x/?a=1&b=2".to_owned(),
@@ -275,6 +298,7 @@ CONNECTIONS  REQUESTS/S  GOODPUT/S      P50      P90      P99    P99.9     MAX  
          64        1000        999  1.00 ms  1.50 ms  9.99 ms  12.3 ms  2.35 s    123 kB  429: 12, closed: 5
 
 64 connections: the first failure is 429: {\"error\":\"<full>\"}
+64 connections: answers of other statuses than 2xx took 250 µs at p50, 900 µs at p99, 1.23 ms at most
 ";
         assert_eq!(example().to_string(), expected);
     }

@@ -1,4 +1,4 @@
-//! What a load has found: latencies of the successes, and everything that was not one.
+//! What a load has found: latencies of the successes and of the refusals, and everything else.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +46,8 @@ pub(crate) struct Record {
     pub(crate) elapsed: Duration,
     /// Of the successes, in nanoseconds; in an open loop from when each was due.
     pub(crate) latencies: Histogram<u64>,
+    /// As `latencies`, of answers with another status: how long a server takes to say no.
+    pub(crate) refusals: Histogram<u64>,
     /// Successes, those with a status of 2xx, within the time that makes them good.
     pub(crate) good: u64,
     pub(crate) failures: BTreeMap<Failure, u64>,
@@ -71,6 +73,7 @@ impl Record {
         Ok(Self {
             elapsed: Duration::ZERO,
             latencies: Histogram::new_with_bounds(1, LONGEST, 3)?,
+            refusals: Histogram::new_with_bounds(1, LONGEST, 3)?,
             good: 0,
             failures: BTreeMap::new(),
             first_failure: None,
@@ -110,12 +113,13 @@ impl Record {
 
     pub(super) fn answered(&mut self, answer: &Answer, latency: Duration, at: Duration) {
         self.received += answer.body_bytes();
-        let status = answer.status();
+        let (status, nanos) = (answer.status(), latency.as_nanos() as u64);
         if (200..300).contains(&status) {
-            self.latencies.saturating_record(latency.as_nanos() as u64);
+            self.latencies.saturating_record(nanos);
             self.good += u64::from(latency <= self.good_within);
             self.second(at).ok += 1;
         } else {
+            self.refusals.saturating_record(nanos);
             self.lost(Failure::Status(status), at, || answer.body());
         }
     }

@@ -123,6 +123,23 @@ fn failures_are_told_apart_and_never_successes() {
 }
 
 #[test]
+fn refusals_have_latencies_of_their_own() {
+    // Every second request is refused, after 20 ms.
+    let server = serve(|request| {
+        if request % 2 == 1 {
+            return Some(OK);
+        }
+        let (_never, wait) = mpsc::channel::<()>();
+        let _ = wait.recv_timeout(Duration::from_millis(20));
+        Some(BUSY)
+    });
+    let record = load(&server, 1, &mut Pace::Closed);
+    assert!(record.refusals.len() > 2 && record.refusals.len().abs_diff(record.ok()) <= 1, "{}", record.refusals.len());
+    assert!(record.refusals.min() >= 20_000_000, "{} ns", record.refusals.min());
+    assert!(record.micros(0.5) < 20_000.0, "a refusal counted as a success: {} µs", record.micros(0.5));
+}
+
+#[test]
 fn a_connection_that_the_server_closes_after_an_answer_is_opened_again() {
     let server = serve(|_| Some(LAST));
     let record = load(&server, 2, &mut Pace::Closed);

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::policy::Verdict;
 use crate::queue::{Batch, Entry, Queue, rows};
 use crate::recovery::{Failure, Recovery, Trial, halve, recovery};
-use crate::{CallError, MethodLimits, Worker};
+use crate::{CallError, MethodLimits, WarmRun, Worker};
 
 /// Whether calls are taken.
 #[derive(Clone, Debug)]
@@ -228,6 +228,11 @@ impl<W: Worker> Board<W> {
             Seat::Running(batch) => Some(batch),
             Seat::Vacant | Seat::Idle | Seat::Awake => None,
         }
+    }
+
+    /// Learns from a batch that ran for nobody.
+    pub(crate) fn observe(&mut self, run: &WarmRun) {
+        self.methods[run.method].queue.observe(run.rows, run.execution);
     }
 
     /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.

@@ -13,7 +13,7 @@ use crate::call::{Call, Ended};
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
 use crate::recovery::{Failure, Toll};
-use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, Worker};
+use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
 
 pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
@@ -114,6 +114,11 @@ impl<W: Worker> Desk<W> {
         let waits: Vec<Duration> =
             batch.entries.iter().map(|entry| started.saturating_duration_since(entry.call.arrived)).collect();
         self.observer.batch_ran(batch.method, &BatchReport { rows: batch.rows(), waits: &waits, execution });
+    }
+
+    /// Learns from a batch that ran for nobody.
+    pub(crate) fn observe(&self, run: &WarmRun) {
+        self.board().observe(run);
     }
 
     /// Answers a batch that failed, or has it run again, whole or in parts.

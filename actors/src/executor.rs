@@ -11,7 +11,7 @@ use crate::desk::Desk;
 use crate::guard::guarded;
 use crate::queue::Batch;
 use crate::recovery::Failure;
-use crate::{Exit, Factory, MethodError, Part, RunError, Worker};
+use crate::{Exit, Factory, MethodError, OpenError, Part, RunError, Worker};
 
 /// Says that there is something to do, or a change of phase to see.
 #[derive(Message)]
@@ -46,7 +46,12 @@ pub(crate) fn live<F: Factory>(
     seat: usize,
     report: impl Fn(Event<F::Worker>),
 ) {
-    let End { exit, worker } = match guarded(|| factory.open(seat)) {
+    let open = || {
+        let mut worker = factory.open(seat)?;
+        worker.warm_up(&mut |run| desk.observe(&run))?;
+        Ok::<_, OpenError>(worker)
+    };
+    let End { exit, worker } = match guarded(open) {
         Err(message) => End { exit: Exit::Panicked(message), worker: None },
         Ok(Err(error)) => End { exit: Exit::OpenFailed(error.to_string().into()), worker: None },
         Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), end: None }, |address| {

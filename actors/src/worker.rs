@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{MethodError, OpenError, RunError};
 
@@ -17,6 +18,19 @@ pub struct Part<'a, I> {
 
 /// What became of each part of a batch: its output, or an error that is its own.
 pub type Outcomes<O> = Vec<Result<O, MethodError>>;
+
+/// A batch that ran for nobody; see [`Worker::warm_up`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmRun {
+    /// The method that ran.
+    pub method: usize,
+    /// The input's shape, as [`Worker::shape`] has it.
+    pub shape: u64,
+    /// How many rows.
+    pub rows: usize,
+    /// How long it took.
+    pub execution: Duration,
+}
 
 /// See [`Worker::kill_switch`].
 pub type KillSwitch = Arc<dyn Fn() + Send + Sync>;
@@ -37,6 +51,15 @@ pub trait Worker: 'static {
     /// What batches cost, and how large they may be, is learned for each.
     fn shape(_input: &Self::Input) -> u64 {
         0
+    }
+
+    /// Runs batches that serve nobody, before the worker takes others: the first call is not slow then, and what batches
+    /// cost is known. Tells `ran` of each.
+    ///
+    /// # Errors
+    /// Why the worker is not fit to be used.
+    fn warm_up(&mut self, _ran: &mut dyn FnMut(WarmRun)) -> Result<(), OpenError> {
+        Ok(())
     }
 
     /// Runs one batch of `method` and returns what became of each part, in order.

@@ -25,6 +25,7 @@ impl Runnable for IrisClf {
         methods
             .add("predict", Self::predict)
             .batchable()
+            .warm_up()
             .input(TensorSpec::f32("features", [None, Some(model::FEATURES)]))
             .output(TensorSpec::f32("probabilities", [None, Some(model::CLASSES)]));
     }

@@ -131,13 +131,20 @@ fn launcher<R: Runnable>(
             (method.name.clone(), method.signature.clone(), limits)
         })
         .collect();
+    let warm_ups = opener.methods.iter().enumerate().filter(|(_, method)| method.warm_up);
+    let warm_ups = warm_ups.map(|(index, method)| {
+        // A method that is not batchable has no larger batches.
+        let most = options.method_limits(&method.name).max_batch_size.get();
+        (index, if method.signature.batching.is_some() { most } else { 1 })
+    });
+    let warm_ups: Vec<(usize, usize)> = warm_ups.collect();
     move |runtime, metrics| {
         let names: Vec<&str> = about.iter().map(|(name, _, _)| name.as_str()).collect();
         let limits: Vec<MethodLimits> = about.iter().map(|(_, _, limits)| limits.clone()).collect();
         let observer = Arc::new(metrics.observer(&name, &names));
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
         let reason = plan.reason.clone();
-        let actor = runtime.launch(spec, RunnerFactory { opener, places: plan.executors });
+        let actor = runtime.launch(spec, RunnerFactory { opener, places: plan.executors, warm_ups });
         let methods = about
             .into_iter()
             .enumerate()

@@ -47,7 +47,11 @@ impl<R: Runnable> LocalRunner<R> {
         let opener = Opener { params: runner.params, models: runner.models, methods: methods.into() };
         let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
         let opened = opener.open(&place).map_err(LocalError::Open)?;
-        Ok(Self { worker: ModelWorker(Box::new(opened)).into(), names, runnable: PhantomData })
+        Ok(Self {
+            worker: ModelWorker { model: Box::new(opened), warm_ups: Vec::new() }.into(),
+            names,
+            runnable: PhantomData,
+        })
     }
 
     /// The method of this name.

@@ -270,6 +270,7 @@ struct Declared<R> {
     inputs: Vec<NamedSpec>,
     outputs: Vec<NamedSpec>,
     batching: Option<Batching>,
+    warm_up: bool,
 }
 
 impl<R: 'static> Methods<R> {
@@ -287,10 +288,11 @@ impl<R: 'static> Methods<R> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             batching: None,
+            warm_up: false,
         });
         let last = self.declared.len() - 1;
-        let declared = &mut self.declared[last];
-        MethodBuilder { inputs: &mut declared.inputs, outputs: &mut declared.outputs, batching: &mut declared.batching }
+        let Declared { inputs, outputs, batching, warm_up, .. } = &mut self.declared[last];
+        MethodBuilder { inputs, outputs, batching, warm_up }
     }
 
     /// Checks the declarations.
@@ -328,7 +330,10 @@ impl<R> Declared<R> {
         let inputs = specs("input", self.inputs, &self.input_slots, self.batching.map(|b| b.input_dim))?;
         let outputs = specs("output", self.outputs, &self.output_slots, self.batching.map(|b| b.output_dim))?;
         let signature = Signature { inputs, outputs, batching: self.batching };
-        Ok(Method { name: self.name, signature, run: self.run })
+        if self.warm_up {
+            signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
+        }
+        Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run })
     }
 }
 
@@ -384,6 +389,7 @@ pub struct MethodBuilder<'a> {
     inputs: &'a mut Vec<NamedSpec>,
     outputs: &'a mut Vec<NamedSpec>,
     batching: &'a mut Option<Batching>,
+    warm_up: &'a mut bool,
 }
 
 impl MethodBuilder<'_> {
@@ -400,6 +406,16 @@ impl MethodBuilder<'_> {
     /// Calls may share a batch, along these dimensions of every input and of every output.
     pub fn batch_dims(self, input: usize, output: usize) -> Self {
         *self.batching = Some(Batching { input_dim: input, output_dim: output });
+        self
+    }
+
+    /// Before the runner is ready, each executor runs the method on zeros: batches of 1, 8, 64 … rows, up to
+    /// `max_batch_size`. The first call then finds caches and kernels warm, and what batches cost is known from the start.
+    ///
+    /// Every input must be a tensor whose spec gives all sizes but that of the batch dimension. Zeros that the method
+    /// refuses keep the runner from starting.
+    pub fn warm_up(self) -> Self {
+        *self.warm_up = true;
         self
     }
 
@@ -420,6 +436,7 @@ impl MethodBuilder<'_> {
 pub(crate) struct Method<R> {
     pub(crate) name: String,
     pub(crate) signature: Signature,
+    pub(crate) warm_up: bool,
     run: Box<dyn Run<R> + Send + Sync>,
 }
 

@@ -56,6 +56,8 @@ impl<R: 'static> Model for Opened<R> {
 pub(crate) struct RunnerFactory<R: Runnable> {
     pub(crate) opener: Opener<R>,
     pub(crate) places: Vec<Placement>,
+    /// The methods to warm up, each with the most rows in a batch.
+    pub(crate) warm_ups: Vec<(usize, usize)>,
 }
 
 impl<R: Runnable> Factory for RunnerFactory<R>
@@ -66,7 +68,7 @@ where
 
     fn open(&self, slot: usize) -> Result<ModelWorker, OpenError> {
         let place = self.places.get(slot).ok_or_else(|| OpenError::new("the runner has no such executor"))?;
-        Ok(ModelWorker(Box::new(self.opener.open(place)?)))
+        Ok(ModelWorker { model: Box::new(self.opener.open(place)?), warm_ups: self.warm_ups.clone() })
     }
 
     fn device(&self, slot: usize) -> String {

@@ -1,6 +1,8 @@
 //! The worker that the actors run: an opened runnable, behind one object-safe trait.
 
-use ekiden_actors::{MethodError, Outcomes, Part, RunError, Worker};
+use std::time::Instant;
+
+use ekiden_actors::{CallError, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
 
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
 
@@ -21,7 +23,25 @@ pub(crate) struct CallInput {
 }
 
 /// Runs batches of calls on a [`Model`].
-pub(crate) struct ModelWorker(pub(crate) Box<dyn Model>);
+pub(crate) struct ModelWorker {
+    pub(crate) model: Box<dyn Model>,
+    /// The methods to warm up, each with the most rows in a batch.
+    pub(crate) warm_ups: Vec<(usize, usize)>,
+}
+
+impl ModelWorker {
+    /// Runs a batch of zeros, and again for its time: what happens the first time only is no measure.
+    fn warm(&mut self, method: usize, rows: usize) -> Result<WarmRun, RunError> {
+        let signature = self.model.signature(method).ok_or_else(no_method)?;
+        let batching = signature.batching;
+        let input = CallInput { values: signature.zeros(rows).map_err(MethodError::failed)?, batching };
+        let parts = [Part { input: &input, rows: 0..rows }];
+        self.run(method, &parts)?;
+        let started = Instant::now();
+        self.run(method, &parts)?;
+        Ok(WarmRun { method, shape: Self::shape(&input), rows, execution: started.elapsed() })
+    }
+}
 
 impl Worker for ModelWorker {
     type Input = CallInput;
@@ -50,9 +70,23 @@ impl Worker for ModelWorker {
         hash
     }
 
+    fn warm_up(&mut self, ran: &mut dyn FnMut(WarmRun)) -> Result<(), OpenError> {
+        for (method, most) in self.warm_ups.clone() {
+            let steps =
+                std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
+            for rows in steps.chain([most]) {
+                let run = self.warm(method, rows).map_err(|error| {
+                    OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {}", CallError::from(error)))
+                })?;
+                ran(run);
+            }
+        }
+        Ok(())
+    }
+
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        let outputs = self.0.run(method, parts)?;
-        let signature = self.0.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
+        let outputs = self.model.run(method, parts)?;
+        let signature = self.model.signature(method).ok_or_else(no_method)?;
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         signature
             .check_outputs(&outputs, rows)
@@ -76,6 +110,10 @@ impl Worker for ModelWorker {
         }
         columns.into_iter().map(|column| gather::join(column, dim).map_err(MethodError::failed)).collect()
     }
+}
+
+fn no_method() -> MethodError {
+    MethodError::failed("there is no such method")
 }
 
 /// Gives each part its rows of each output: shared with the batch's along dimension 0, copied otherwise.

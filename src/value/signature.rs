@@ -1,6 +1,6 @@
 //! What a whole method takes and returns.
 
-use super::{Shape, Value, ValueSpec, Values};
+use super::{Array, Shape, Value, ValueSpec, Values};
 
 /// Along which dimensions the calls of a method can be batched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,27 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// Inputs of `rows` rows, all zeros.
+    ///
+    /// # Errors
+    /// Which input is no tensor, or has a size that is not given and not that of the batch dimension.
+    pub fn zeros(&self, rows: usize) -> Result<Values, String> {
+        let dim = self.batching.map(|batching| batching.input_dim);
+        let zeros = |spec: &ValueSpec| {
+            let problem = |problem: &str| format!("input \"{}\" is a {spec}, {problem}", spec.name());
+            let ValueSpec::Tensor(tensor) = spec else { return Err(problem("of which there is no zero")) };
+            let sizes = tensor.shape().ok_or_else(|| problem("and its rank is not given"))?;
+            let size = |(at, size): (usize, &Option<usize>)| size.or((Some(at) == dim).then_some(rows));
+            let sizes: Option<Vec<usize>> = sizes.iter().enumerate().map(size).collect();
+            let shape = Shape::new(&sizes.ok_or_else(|| problem("and not all sizes are given"))?);
+            let bytes = shape.elements().and_then(|elements| elements.checked_mul(tensor.dtype().size()));
+            let bytes = vec![0_u8; bytes.ok_or_else(|| problem("which is too large"))?];
+            let array = Array::from_bytes(tensor.dtype(), shape, bytes.into()).map_err(|error| error.to_string())?;
+            Ok(Value::Tensor(array))
+        };
+        self.inputs.iter().map(zeros).collect()
+    }
+
     /// Checks the inputs of a call and counts its rows (1 for a method that is not batchable).
     ///
     /// # Errors

@@ -24,3 +24,4 @@ mod support;
 mod tidy;
 mod typed;
 mod values;
+mod warm_up;

@@ -192,8 +192,12 @@ impl Gate {
 
     /// The rows of each batch of `what` since the last time that anything was asked, in order.
     pub fn batches(&self, what: &str) -> Vec<usize> {
-        let log = std::mem::take(&mut self.passage().log);
-        log.into_iter().filter(|(done, _)| done == what).map(|(_, rows)| rows).collect()
+        self.log().into_iter().filter(|(done, _)| done == what).map(|(_, rows)| rows).collect()
+    }
+
+    /// Everything that was done since the last time that anything was asked, in order, each with its rows.
+    pub fn log(&self) -> Vec<(String, usize)> {
+        std::mem::take(&mut self.passage().log)
     }
 
     fn passage(&self) -> MutexGuard<'_, Passage> {

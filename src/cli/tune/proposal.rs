@@ -33,7 +33,7 @@ impl Proposal {
 
     /// `max_latency` in milliseconds, rounded down to tenths.
     pub(super) fn max_latency_ms(&self) -> f64 {
-        (self.max_latency.as_secs_f64() * 1e4).floor() / 10.0
+        (self.max_latency.as_micros() / 100) as f64 / 10.0
     }
 }
 

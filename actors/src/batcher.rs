@@ -158,7 +158,7 @@ mod tests {
         let timeout = Duration::from_millis(30);
         let reply = call(&runner, Some(timeout));
         crash(&runner);
-        assert_eq!(block_on(reply), Err(CallError::DeadlineExceeded { timeout }));
+        assert_eq!(block_on(reply), Err(CallError::DeadlineExceeded { timeout, expected: None }));
     }
 
     #[test]

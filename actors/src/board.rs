@@ -12,9 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
+use crate::cost::Cost;
+use crate::forecast::{Forecast, remaining};
+use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
 use crate::queue::{Batch, Entry, Queue, rows};
 use crate::recovery::{Failure, Recovery, Trial, halve, recovery};
+use crate::triage::Scene;
 use crate::{CallError, MethodLimits, WarmRun, Worker};
 
 /// Whether calls are taken.
@@ -66,11 +70,8 @@ pub(crate) struct Effects<W: Worker> {
 }
 
 impl<W: Worker> Effects<W> {
-    fn gone(&mut self, method: usize, calls: impl IntoIterator<Item = Arc<Call<W>>>) {
-        self.ended.extend(calls.into_iter().map(|call| {
-            let error = call.gone();
-            (method, call, error)
-        }));
+    fn gone(&mut self, method: usize, gone: impl IntoIterator<Item = (Arc<Call<W>>, CallError)>) {
+        self.ended.extend(gone.into_iter().map(|(call, error)| (method, call, error)));
     }
 }
 
@@ -102,6 +103,10 @@ pub(crate) struct Board<W: Worker> {
     returned: VecDeque<Batch<W>>,
     /// How many charged ends of executors are forgiven, and the supervisor has not heard of it.
     forgiven: usize,
+    /// Whether calls have been refused, for want of time, since an executor last found nothing to do.
+    contested: bool,
+    /// In how many seconds each executor is free: room to reckon in.
+    free_in: Vec<f64>,
 }
 
 impl<W: Worker> Board<W> {
@@ -119,6 +124,8 @@ impl<W: Worker> Board<W> {
             waking: None,
             returned: VecDeque::new(),
             forgiven: 0,
+            contested: false,
+            free_in: Vec::with_capacity(executors),
         }
     }
 
@@ -135,15 +142,59 @@ impl<W: Worker> Board<W> {
         let executors = self.seats.len();
         let state = &mut self.methods[method];
         let mut gone = Vec::new();
-        let admitted = state.queue.admit(call.rows.get(), executors, now, &mut gone);
+        let mut admitted = state.queue.admit(call.rows.get(), executors, now, &mut gone);
+        if admitted.is_ok() && call.timeout.is_some() {
+            admitted = self.check_time(method, call, now);
+            if admitted.is_err() && self.methods[method].queue.search(now, &mut gone) {
+                admitted = self.check_time(method, call, now);
+            }
+            self.contested |= admitted.is_err();
+        }
         effects.gone(method, gone);
         admitted?;
-        state.queue.push(Arc::clone(call));
+        self.methods[method].queue.push(Arc::clone(call));
         if let Some(deadline) = call.deadline() {
             self.set_alarm(method, deadline, effects);
         }
         self.rouse(method, now, effects);
         Ok(())
+    }
+
+    /// Whether the call can be answered in time, by what batches cost and by what goes before it.
+    fn check_time(&mut self, method: usize, call: &Call<W>, now: Instant) -> Result<(), CallError> {
+        let queue = &self.methods[method].queue;
+        let Some(curve) = queue.costs().of(call.shape) else { return Ok(()) };
+        if curve.is_stale(now) && queue.rows() == 0 && !self.runs(method) {
+            // What was learned long ago refuses nobody without being tried again.
+            return Ok(());
+        }
+        let place = place_of(call);
+        let mut ahead = queue.ahead(call);
+        let others = self.methods.iter().enumerate().filter(|(at, _)| *at != method);
+        ahead.other += others.map(|(_, other)| other.queue.work_before(place)).sum::<f64>();
+        let first = self.back_at.map_or(0.0, |back| back.saturating_duration_since(now).as_secs_f64());
+        self.free_in.clear();
+        for seat in &self.seats {
+            match seat {
+                Seat::Vacant => {}
+                Seat::Idle | Seat::Awake => self.free_in.push(first),
+                Seat::Running(batch) => self.free_in.push(batch.run.as_ref().map_or(0.0, |run| remaining(run, now))),
+            }
+        }
+        if self.free_in.is_empty() {
+            self.free_in.push(first);
+        }
+        self.free_in.sort_unstable_by(f64::total_cmp);
+        let forecast = Forecast::new(curve, &ahead, queue.limits().max_batch_size.get(), &self.free_in);
+        if forecast.refuses(call.slack(now), self.contested) {
+            return Err(call.too_late(now, forecast.surely_by()));
+        }
+        Ok(())
+    }
+
+    /// Whether a batch of `method` runs.
+    fn runs(&self, method: usize) -> bool {
+        self.seats.iter().any(|seat| matches!(seat, Seat::Running(batch) if batch.method == method))
     }
 
     /// The executor of `seat` asks for work, having finished what it ran.
@@ -162,7 +213,8 @@ impl<W: Worker> Board<W> {
             return Next::Retire;
         }
         let next = match self.take(now, effects) {
-            Some(batch) => {
+            Some(mut batch) => {
+                batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
                 let batch = Arc::new(batch);
                 self.seats[seat] = Seat::Running(Arc::clone(&batch));
                 Next::Run(batch)
@@ -172,6 +224,7 @@ impl<W: Worker> Board<W> {
                 Next::Retire
             }
             None => {
+                self.contested = false;
                 self.seats[seat] = Seat::Idle;
                 self.idle.push(seat);
                 Next::Idle
@@ -184,34 +237,26 @@ impl<W: Worker> Board<W> {
     /// The alarm of `method` has gone off.
     pub(crate) fn alarm(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
         self.methods[method].alarm = None;
-        let mut earliest: Option<Instant> = None;
         let mut gone = Vec::new();
-        let mut swept = Vec::new();
-        let mut look = |call: &Arc<Call<W>>| -> bool {
-            if call.has_ended() {
-                return false;
-            }
-            let Some(deadline) = call.deadline() else { return false };
-            if deadline <= now {
-                gone.push(Arc::clone(call));
-                return true;
-            }
-            earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-            false
-        };
+        let mut next = self.methods[method].queue.expire(now, &mut gone);
         let running = self.seats.iter().filter_map(|seat| match seat {
             Seat::Running(batch) => Some(batch.as_ref()),
             _ => None,
         });
         for batch in running.chain(&self.returned).filter(|batch| batch.method == method) {
-            for entry in batch.entries.iter().chain(&batch.rest) {
-                look(&entry.call);
+            let mut earliest = batch.run.as_ref().map_or(Some(now), |run| run.deadline);
+            if earliest.is_some_and(|deadline| deadline <= now) {
+                let entries = batch.entries.iter().chain(&batch.rest);
+                let open = entries.map(|entry| &entry.call).filter(|call| !call.has_ended());
+                let (late, rest): (Vec<_>, Vec<_>) = open.partition(|call| call.is_late(now));
+                gone.extend(late.into_iter().map(|call| (Arc::clone(call), call.gone())));
+                earliest = rest.into_iter().filter_map(|call| call.deadline()).min();
             }
+            next = [next, earliest].into_iter().flatten().min();
         }
-        self.methods[method].queue.sweep(look, &mut swept);
-        effects.gone(method, gone.into_iter().chain(swept));
-        if let Some(earliest) = earliest {
-            self.set_alarm(method, earliest, effects);
+        effects.gone(method, gone);
+        if let Some(next) = next {
+            self.set_alarm(method, next, effects);
         }
         self.rouse(method, now, effects);
     }
@@ -231,14 +276,16 @@ impl<W: Worker> Board<W> {
     }
 
     /// Learns from a batch that ran for nobody.
-    pub(crate) fn observe(&mut self, run: &WarmRun) {
-        self.methods[run.method].queue.observe(run.rows, run.execution);
+    pub(crate) fn observe(&mut self, run: &WarmRun, now: Instant) {
+        self.methods[run.method].queue.observe(run.shape, run.rows, run.execution, now);
     }
 
     /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.
     pub(crate) fn ran(&mut self, batch: &Batch<W>, execution: Duration, effects: &mut Effects<W>) {
         let method = &mut self.methods[batch.method];
-        method.queue.observe(batch.rows(), execution);
+        if let Some(run) = &batch.run {
+            method.queue.observe(batch.shape(), batch.rows(), execution, run.started + execution);
+        }
         self.forgiven += std::mem::take(&mut method.unproven);
         if let Some(trial) = &batch.trial {
             trial.acquit();
@@ -289,7 +336,7 @@ impl<W: Worker> Board<W> {
     fn remaining(&self, method: usize, entries: &[Entry<W>], effects: &mut Effects<W>) -> Vec<Entry<W>> {
         let (gone, remaining): (Vec<_>, Vec<_>) =
             entries.iter().map(Entry::again).partition(|entry| entry.call.has_ended());
-        effects.gone(method, gone.into_iter().map(|entry| entry.call));
+        effects.gone(method, gone.into_iter().map(|entry| (Arc::clone(&entry.call), entry.call.gone())));
         remaining
     }
 
@@ -300,7 +347,7 @@ impl<W: Worker> Board<W> {
         if entries.is_empty() && rest.is_empty() {
             return;
         }
-        self.returned.push_back(Batch { method, entries, crashes, rest, trial });
+        self.returned.push_back(Batch { crashes, rest, trial, ..Batch::new(method, entries) });
     }
 
     /// Takes no more calls, and sends executors home as soon as nothing is left to do.
@@ -328,12 +375,17 @@ impl<W: Worker> Board<W> {
         for (at, method) in self.methods.iter_mut().enumerate() {
             let mut left = Vec::new();
             method.queue.sweep(|_| true, &mut left);
-            left.into_iter().for_each(|call| end(at, call));
+            left.into_iter().for_each(|(call, _)| end(at, call));
         }
         if !matches!(self.phase, Phase::Closed(_)) {
             self.phase = Phase::Closed(cause);
         }
         self.dismiss_idle(effects);
+    }
+
+    /// What batches of `method` cost.
+    pub(crate) fn costs(&self, method: usize) -> Vec<Cost> {
+        self.methods[method].queue.cost_report()
     }
 
     /// Rows of `method` that wait.
@@ -370,10 +422,16 @@ impl<W: Worker> Board<W> {
         match (self.back_at, call.deadline()) {
             (Some(back), Some(deadline)) if deadline < back => Err(CallError::Unavailable {
                 cause: "the runner is restarting, and will not be back in time".into(),
-                retry_after: Some(back.saturating_duration_since(now)),
+                retry_after: Some(back.saturating_duration_since(now).saturating_add(self.backlog())),
             }),
             _ => Ok(()),
         }
+    }
+
+    /// How long the executors need for what waits.
+    fn backlog(&self) -> Duration {
+        let waiting = self.methods.iter().filter(|method| method.queue.rows() > 0);
+        waiting.map(|method| method.queue.backlog(self.seats.len())).fold(Duration::ZERO, Duration::saturating_add)
     }
 
     fn take(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
@@ -382,7 +440,7 @@ impl<W: Worker> Board<W> {
                 std::mem::swap(&mut batch.entries, &mut batch.rest);
             }
             let gone = batch.entries.extract_if(.., |entry| entry.call.has_ended() || entry.call.is_late(now));
-            effects.gone(batch.method, gone.map(|entry| entry.call));
+            effects.gone(batch.method, gone.map(|entry| (Arc::clone(&entry.call), entry.call.gone())));
             if !batch.entries.is_empty() {
                 return Some(batch);
             }
@@ -391,11 +449,17 @@ impl<W: Worker> Board<W> {
                 self.returned.push_front(batch);
             }
         }
-        let mut gone = Vec::new();
+        let mut gone = Gone::new();
         loop {
-            let due = self.methods.iter().enumerate().filter_map(|(at, m)| Some((m.queue.due_since(now)?, at)));
+            let due = self.methods.iter_mut().enumerate().filter_map(|(at, m)| Some((m.queue.due(now)?, at)));
             let (_, method) = due.min()?;
-            let batch = self.methods[method].queue.take(now, &mut gone);
+            let queue = &mut self.methods[method].queue;
+            let max_rows = queue.limits().max_batch_size.get();
+            let scene = Scene { max_rows, others_free: self.idle.len(), contested: self.contested };
+            let batch = queue.take(now, &scene, &mut gone);
+            let refused =
+                |(_, error): &(_, CallError)| matches!(error, CallError::DeadlineExceeded { expected: Some(_), .. });
+            self.contested |= gone.iter().any(refused);
             effects.gone(method, gone.drain(..));
             if batch.is_some() {
                 return batch;

@@ -22,10 +22,8 @@ pub(crate) struct Call<W: Worker> {
     pub(crate) arrived: Instant,
     /// How long it may take, from its arrival.
     pub(crate) timeout: Option<Duration>,
-    #[expect(dead_code, reason = "the queue will order calls by it")]
     pub(crate) priority: Priority,
     /// The input's shape, as a number.
-    #[expect(dead_code, reason = "costs will be learned by it")]
     pub(crate) shape: u64,
     /// Mirrors `Answer::Pending`, so that a queue can be swept without taking each call's lock.
     ended: AtomicBool,
@@ -88,9 +86,24 @@ impl<W: Worker> Call<W> {
         self.deadline().is_some_and(|deadline| deadline <= now)
     }
 
+    /// The seconds until its deadline: infinite without one, below zero once it has passed.
+    pub(crate) fn slack(&self, now: Instant) -> f64 {
+        match self.deadline() {
+            None => f64::INFINITY,
+            Some(deadline) if deadline >= now => (deadline - now).as_secs_f64(),
+            Some(deadline) => -(now - deadline).as_secs_f64(),
+        }
+    }
+
     /// What a call ends with that is late, or whose caller has gone, in which case nobody reads it.
     pub(crate) fn gone(&self) -> CallError {
-        CallError::DeadlineExceeded { timeout: self.timeout.unwrap_or_default() }
+        CallError::DeadlineExceeded { timeout: self.timeout.unwrap_or_default(), expected: None }
+    }
+
+    /// What a call ends with that would take `more` from now, and has not so long.
+    pub(crate) fn too_late(&self, now: Instant, more: Duration) -> CallError {
+        let expected = now.saturating_duration_since(self.arrived).saturating_add(more);
+        CallError::DeadlineExceeded { timeout: self.timeout.unwrap_or_default(), expected: Some(expected) }
     }
 
     /// Ends the call with `result`. Only the first end counts.

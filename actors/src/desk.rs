@@ -10,6 +10,7 @@ use actix::Addr;
 use crate::batcher::{Alarm, Batcher};
 use crate::board::{Board, Effects, Next, Phase};
 use crate::call::{Call, Ended};
+use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
 use crate::recovery::{Failure, Toll};
@@ -118,7 +119,12 @@ impl<W: Worker> Desk<W> {
 
     /// Learns from a batch that ran for nobody.
     pub(crate) fn observe(&self, run: &WarmRun) {
-        self.board().observe(run);
+        self.board().observe(run, Instant::now());
+    }
+
+    /// What batches of `method` cost.
+    pub(crate) fn costs(&self, method: usize) -> Vec<Cost> {
+        self.board().costs(method)
     }
 
     /// Answers a batch that failed, or has it run again, whole or in parts.

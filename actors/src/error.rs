@@ -45,10 +45,12 @@ pub enum CallError {
         retry_after: Option<Duration>,
     },
     /// The call did not, or could not, finish in time.
-    #[error("the deadline of {} ms has passed", timeout.as_millis())]
+    #[error("{}", late(*timeout, *expected))]
     DeadlineExceeded {
         /// The time the call was given.
         timeout: Duration,
+        /// The time that it would have taken, by what batches cost, where it was refused for that before its deadline.
+        expected: Option<Duration>,
     },
     /// A blocking call in a thread that belongs to an async runtime, which it might hold up.
     #[error(
@@ -58,6 +60,18 @@ pub enum CallError {
     /// The caller has gone. Nobody sees this but the metrics.
     #[error("the caller has gone")]
     Cancelled,
+}
+
+/// How a call is told that it is late.
+fn late(timeout: Duration, expected: Option<Duration>) -> String {
+    let timeout = timeout.as_millis();
+    match expected {
+        Some(expected) => {
+            let expected = expected.as_micros().div_ceil(1_000);
+            format!("the call would take about {expected} ms, and {timeout} ms were given")
+        }
+        None => format!("the deadline of {timeout} ms has passed"),
+    }
 }
 
 impl CallError {

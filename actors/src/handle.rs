@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::desk::Desk;
-use crate::{CallError, Priority, Reply, Worker};
+use crate::{CallError, Cost, Priority, Reply, Worker};
 
 /// What a call asks for beside its input.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,8 @@ impl<W: Worker> Handle<W> {
     /// Queues a call of `rows` rows. Once it is taken, its [`Reply`] is answered exactly once, whatever happens.
     ///
     /// # Errors
-    /// [`CallError::QueueFull`] or [`CallError::Unavailable`] if the call is not taken.
+    /// [`CallError::QueueFull`] or [`CallError::Unavailable`] if the call is not taken; [`CallError::DeadlineExceeded`]
+    /// if it cannot be answered in time, by what batches have cost and by what waits already.
     pub fn call(&self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
         self.desk.push(self.method, input, rows, options)
     }
@@ -47,6 +48,12 @@ impl<W: Worker> Handle<W> {
     /// Counts a call that was refused before it could be queued: its input does not fit, or cannot be read.
     pub fn refuse(&self, error: &CallError) {
         self.desk.observer().call_ended(self.method, Some(error), Duration::ZERO);
+    }
+
+    /// What batches cost, by the inputs' shape and by rows, as far as it has been measured: the last 16 shapes to have
+    /// run. Calls are refused, and batches are cut, by it.
+    pub fn costs(&self) -> Vec<Cost> {
+        self.desk.costs(self.method)
     }
 
     /// The rows that wait.

@@ -16,18 +16,21 @@
 //! * A supervisor is the actor of one runner. It holds the [`Factory`], classifies [`Exit`]s, and rebuilds executors
 //!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
 //!
-//! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `queue`,
-//! `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
+//! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `cost`,
+//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
 
 mod batcher;
 mod board;
 mod budget;
 mod call;
+mod cost;
 mod desk;
 mod error;
 mod executor;
+mod forecast;
 mod guard;
 mod handle;
+mod lane;
 mod limits;
 mod observer;
 mod policy;
@@ -36,9 +39,11 @@ mod recovery;
 mod runtime;
 mod status;
 mod supervisor;
+mod triage;
 mod worker;
 
 pub use call::Reply;
+pub use cost::{BucketCost, Cost};
 pub use error::{CallError, Fault, MethodError, OpenError, RunError};
 pub use handle::{CallOptions, Handle};
 pub use limits::{Batching, MethodLimits, Priority, RestartLimits};

@@ -15,6 +15,18 @@ pub(crate) enum Verdict {
     Hold,
 }
 
+impl Verdict {
+    /// What to do about two things that wait.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Dispatch, _) | (_, Self::Dispatch) => Self::Dispatch,
+            (Self::Wait(one), Self::Wait(other)) => Self::Wait(one.min(other)),
+            (Self::Wait(wait), Self::Hold) | (Self::Hold, Self::Wait(wait)) => Self::Wait(wait),
+            (Self::Hold, Self::Hold) => Self::Hold,
+        }
+    }
+}
+
 /// Decides for `rows` rows that could run together, the oldest of which has waited for `oldest`, while `executors_free`
 /// executors have nothing to do.
 pub(crate) fn verdict(limits: &MethodLimits, rows: usize, oldest: Duration, executors_free: usize) -> Verdict {
@@ -31,16 +43,18 @@ pub(crate) fn verdict(limits: &MethodLimits, rows: usize, oldest: Duration, exec
     }
 }
 
-/// How many of the next call's `waiting` rows still join a batch that has `taken` rows from other calls.
+/// How many of the next call's `waiting` rows still join a batch that has `taken` rows from other calls, and is to have
+/// `planned` at most.
 ///
-/// A call is cut only if it could never run in one batch; otherwise it joins whole or not at all. Zero ends the batch.
-pub(crate) fn joins(limits: &MethodLimits, taken: usize, waiting: usize) -> usize {
+/// A call is cut only if it could never run in one batch; otherwise it joins whole or not at all. The first call joins
+/// in any case, more rows than planned or not. Zero ends the batch.
+pub(crate) fn joins(limits: &MethodLimits, planned: usize, taken: usize, waiting: usize) -> usize {
     let max = limits.max_batch_size.get();
     if taken > 0 && limits.batching == Batching::Off {
         return 0;
     }
-    let room = max.saturating_sub(taken);
-    if waiting <= room {
+    let room = planned.clamp(1, max).saturating_sub(taken);
+    if waiting <= room || (taken == 0 && waiting <= max) {
         waiting
     } else if waiting > max {
         room
@@ -90,7 +104,7 @@ mod tests {
     #[test]
     fn joining() {
         let check = |batching, taken, waiting, expected| {
-            assert_eq!(joins(&limits(batching, 8, 0), taken, waiting), expected, "{batching:?} {taken}+{waiting}");
+            assert_eq!(joins(&limits(batching, 8, 0), 8, taken, waiting), expected, "{batching:?} {taken}+{waiting}");
         };
         check(Batching::Adaptive, 0, 3, 3);
         check(Batching::Adaptive, 5, 3, 3);
@@ -101,6 +115,21 @@ mod tests {
         check(Batching::Off, 0, 3, 3);
         check(Batching::Off, 0, 20, 8);
         check(Batching::Off, 1, 1, 0);
+    }
+
+    #[test]
+    fn a_planned_size_is_kept_but_for_a_first_call_that_is_larger() {
+        let check = |planned, taken, waiting, expected| {
+            let found = joins(&limits(Batching::Adaptive, 8, 0), planned, taken, waiting);
+            assert_eq!(found, expected, "{planned} {taken}+{waiting}");
+        };
+        check(5, 0, 3, 3);
+        check(5, 3, 2, 2);
+        check(5, 3, 3, 0);
+        check(5, 0, 7, 7);
+        check(5, 0, 20, 5);
+        check(5, 3, 20, 2);
+        check(0, 0, 20, 1);
     }
 
     fn any_batching() -> impl Strategy<Value = Batching> {
@@ -132,7 +161,7 @@ mod tests {
             let limits = limits(batching, max, 0);
             let (mut taken, mut joined) = (0, 0);
             for &waiting in &calls {
-                let joins = joins(&limits, taken, waiting);
+                let joins = joins(&limits, max, taken, waiting);
                 prop_assert!(joins <= waiting && taken + joins <= max);
                 prop_assert!(taken > 0 || joins > 0, "the first call always joins");
                 prop_assert!(joins == 0 || joins == waiting || waiting > max, "cut, though it fits into a batch");

@@ -1,17 +1,23 @@
-//! What waits for one method: bounded in rows, first in, first out, and cut into batches.
+//! What waits for one method: bounded in rows, in lanes of calls that could run together, and cut into batches.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
+use crate::cost::{Cost, Costs};
+use crate::forecast::Ahead;
+use crate::lane::{Gone, Lane, Place, place_of};
 use crate::policy::{self, Verdict};
 use crate::recovery::Trial;
+use crate::triage::{self, Plan, Scene};
 use crate::{Batching, CallError, MethodLimits, Worker};
 
 /// How long a full queue is not searched again for calls that have ended.
 pub(crate) const SEARCH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Of a batch's rows, so many may be of calls that have just been raised: one of this many.
+const RAISED_SHARE: usize = 8;
 
 /// Some rows of one call, in a batch.
 pub(crate) struct Entry<W: Worker> {
@@ -41,34 +47,33 @@ pub(crate) struct Batch<W: Worker> {
     pub(crate) rest: Vec<Entry<W>>,
     /// Where it is run again: what for.
     pub(crate) trial: Option<Arc<Trial>>,
+    /// Once it has been given to an executor.
+    pub(crate) run: Option<Run>,
+}
+
+/// A batch's run, while it lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) started: Instant,
+    /// What it is expected to cost, in seconds, where that is known.
+    pub(crate) cost: Option<f64>,
+    /// The earliest deadline among its calls.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl<W: Worker> Batch<W> {
     /// A batch that has not run before.
     pub(crate) fn new(method: usize, entries: Vec<Entry<W>>) -> Self {
-        Self { method, entries, crashes: 0, rest: Vec::new(), trial: None }
+        Self { method, entries, crashes: 0, rest: Vec::new(), trial: None, run: None }
     }
 
     pub(crate) fn rows(&self) -> usize {
         rows(&self.entries)
     }
-}
 
-/// The calls that could run together: alike in everything but their rows.
-struct Lane<W: Worker> {
-    waiting: VecDeque<Waiting<W>>,
-    rows: usize,
-}
-
-struct Waiting<W: Worker> {
-    call: Arc<Call<W>>,
-    /// The first row that has not been dispatched yet.
-    next_row: usize,
-}
-
-impl<W: Worker> Waiting<W> {
-    fn rows(&self) -> usize {
-        self.call.rows.get() - self.next_row
+    /// The shape that its calls share; one of theirs, should they differ.
+    pub(crate) fn shape(&self) -> u64 {
+        self.entries.first().map_or(0, |entry| entry.call.shape)
     }
 }
 
@@ -78,16 +83,17 @@ pub(crate) struct Queue<W: Worker> {
     limits: MethodLimits,
     /// Never an empty one; a handful at most, but where callers send many different shapes.
     lanes: Vec<Lane<W>>,
+    /// The last lane that became empty, for the next one of its shape: mostly it is the only one.
+    spare: Option<Lane<W>>,
     rows: usize,
     /// When it was last searched, being full, for calls that have ended.
     searched: Option<Instant>,
-    /// What one row costs, smoothed; for `Retry-After`.
-    row_cost: Option<Duration>,
+    costs: Costs,
 }
 
 impl<W: Worker> Queue<W> {
     pub(crate) fn new(method: usize, limits: MethodLimits) -> Self {
-        Self { method, limits, lanes: Vec::new(), rows: 0, searched: None, row_cost: None }
+        Self { method, limits, lanes: Vec::new(), spare: None, rows: 0, searched: None, costs: Costs::default() }
     }
 
     pub(crate) fn limits(&self) -> &MethodLimits {
@@ -99,22 +105,25 @@ impl<W: Worker> Queue<W> {
         self.rows
     }
 
+    /// What its batches cost.
+    pub(crate) fn costs(&self) -> &Costs {
+        &self.costs
+    }
+
     /// Lets `rows` more rows in, or refuses them. An empty queue takes a call of any size: it could never run otherwise.
     ///
-    /// Calls that have ended while they waited give up their place first, and are added to `gone`. They are searched for
-    /// every [`SEARCH_PAUSE`] at most: under overload, refusing must cost next to nothing.
+    /// Calls that have ended while they waited give up their place first, and are added to `gone`.
     pub(crate) fn admit(
         &mut self,
         rows: usize,
         executors: usize,
         now: Instant,
-        gone: &mut Vec<Arc<Call<W>>>,
+        gone: &mut Gone<W>,
     ) -> Result<(), CallError> {
         let limit = self.limits.max_queue_size.get();
         let full = |queued: usize| queued > 0 && queued.saturating_add(rows) > limit;
-        if full(self.rows) && self.searched.is_none_or(|at| now.saturating_duration_since(at) >= SEARCH_PAUSE) {
-            self.searched = Some(now);
-            self.sweep(|_| false, gone);
+        if full(self.rows) {
+            self.search(now, gone);
         }
         if full(self.rows) {
             return Err(CallError::QueueFull { waiting: self.rows, rows, limit, retry_after: self.backlog(executors) });
@@ -122,23 +131,77 @@ impl<W: Worker> Queue<W> {
         Ok(())
     }
 
+    /// Takes out calls that have ended, if it has not been done within [`SEARCH_PAUSE`]: under overload, refusing must
+    /// cost next to nothing. Says whether it was done.
+    pub(crate) fn search(&mut self, now: Instant, gone: &mut Gone<W>) -> bool {
+        let is_due = self.searched.is_none_or(|at| now.saturating_duration_since(at) >= SEARCH_PAUSE);
+        if is_due {
+            self.searched = Some(now);
+            self.sweep(|_| false, gone);
+        }
+        is_due
+    }
+
     pub(crate) fn push(&mut self, call: Arc<Call<W>>) {
-        let rows = call.rows.get();
-        let waiting = Waiting { call, next_row: 0 };
+        self.rows += call.rows.get();
+        match self.lane_of(&call) {
+            Some(at) => self.lanes[at].push(call),
+            None => {
+                let spare = self.spare.take().filter(|spare| spare.shape == call.shape);
+                let mut lane = spare.unwrap_or_else(|| Lane::new(call.shape));
+                lane.push(call);
+                self.lanes.push(lane);
+            }
+        }
+    }
+
+    /// The lane of the calls that could run with this one.
+    fn lane_of(&self, call: &Call<W>) -> Option<usize> {
         // Calls that are run one by one need not be alike to wait in one line.
         let alone = self.limits.batching == Batching::Off;
-        let alike = |lane: &&mut Lane<W>| {
-            alone
-                || lane.waiting.front().is_some_and(|front| W::can_share_batch(&front.call.input, &waiting.call.input))
+        let alike = |lane: &Lane<W>| {
+            lane.shape == call.shape
+                && lane.front().is_some_and(|front| W::can_share_batch(&front.call.input, &call.input))
         };
-        match self.lanes.iter_mut().find(alike) {
-            Some(lane) => {
-                lane.rows += rows;
-                lane.waiting.push_back(waiting);
-            }
-            None => self.lanes.push(Lane { waiting: VecDeque::from([waiting]), rows }),
+        self.lanes.iter().position(|lane| alone || alike(lane))
+    }
+
+    /// What goes before `call`, if it comes now.
+    pub(crate) fn ahead(&self, call: &Call<W>) -> Ahead {
+        let place = place_of(call);
+        let own = self.lane_of(call);
+        let others = self.lanes.iter().enumerate().filter(|(at, _)| Some(*at) != own);
+        let other = others.map(|(_, lane)| self.work(lane, lane.ahead(place))).sum();
+        let (calls, rows) = own.map_or((0, 0), |own| self.lanes[own].ahead(place));
+        let (n, max) = (call.rows.get(), self.limits.max_batch_size.get());
+        if self.limits.batching == Batching::Off {
+            let batches = calls + (n - 1) / max;
+            return Ahead { batches, rows: n.min(max), likely_rows: n.min(max), other };
         }
-        self.rows += rows;
+        let (batches, own_rows) = if n <= max && rows % max + n > max {
+            (rows / max + 1, n)
+        } else {
+            ((rows + n - 1) / max, (rows + n - 1) % max + 1)
+        };
+        let typical = own.map_or(0.0, |own| self.lanes[own].typical) as usize;
+        Ahead { batches, rows: own_rows, likely_rows: own_rows.max(typical.min(max)), other }
+    }
+
+    /// The work of other methods' calls, in seconds of one executor: what goes before a call with this place.
+    pub(crate) fn work_before(&self, place: Place) -> f64 {
+        self.lanes.iter().map(|lane| self.work(lane, lane.ahead(place))).sum()
+    }
+
+    /// What so many calls and rows of a lane cost, in seconds of one executor; nothing where that is not known.
+    fn work(&self, lane: &Lane<W>, (calls, rows): (usize, usize)) -> f64 {
+        let Some(curve) = self.costs.of(lane.shape) else { return 0.0 };
+        let max = self.limits.max_batch_size.get();
+        if self.limits.batching == Batching::Off {
+            let each = (rows / calls.max(1)).max(1);
+            return calls as f64 * each.div_ceil(max) as f64 * curve.estimate(each.min(max)).mean;
+        }
+        let rest = if rows.is_multiple_of(max) { 0.0 } else { curve.estimate(rows % max).mean };
+        (rows / max) as f64 * curve.estimate(max).mean + rest
     }
 
     /// No company will come any more: what waits is due at once.
@@ -147,33 +210,31 @@ impl<W: Worker> Queue<W> {
     }
 
     /// What to do now.
-    pub(crate) fn verdict(&self, now: Instant, executors_free: usize) -> Verdict {
-        self.lanes.iter().fold(Verdict::Hold, |verdict, lane| {
-            match (verdict, self.lane_verdict(lane, now, executors_free)) {
-                (Verdict::Dispatch, _) | (_, Verdict::Dispatch) => Verdict::Dispatch,
-                (Verdict::Wait(one), Verdict::Wait(other)) => Verdict::Wait(one.min(other)),
-                (Verdict::Wait(wait), Verdict::Hold) | (Verdict::Hold, Verdict::Wait(wait)) => Verdict::Wait(wait),
-                (Verdict::Hold, Verdict::Hold) => Verdict::Hold,
-            }
-        })
+    pub(crate) fn verdict(&mut self, now: Instant, executors_free: usize) -> Verdict {
+        let limits = &self.limits;
+        self.lanes
+            .iter_mut()
+            .fold(Verdict::Hold, |verdict, lane| verdict.or(lane_verdict(limits, lane, now, executors_free)))
     }
 
-    /// When the oldest call that may be dispatched now arrived.
-    pub(crate) fn due_since(&self, now: Instant) -> Option<Instant> {
-        self.due_lane(now).map(|(arrived, _)| arrived)
+    /// The place of the call that goes first among those whose batch is due.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Place> {
+        self.due_lane(now).map(|(place, _)| place)
     }
 
-    /// Takes the next batch off the queue, if one is due. Calls that are late or have ended are left out and added to
-    /// `gone`.
-    pub(crate) fn take(&mut self, now: Instant, gone: &mut Vec<Arc<Call<W>>>) -> Option<Batch<W>> {
+    /// Takes the next batch off the queue, if one is due. Calls that have ended, are late or would be are left out and
+    /// added to `gone`.
+    pub(crate) fn take(&mut self, now: Instant, scene: &Scene, gone: &mut Gone<W>) -> Option<Batch<W>> {
         while let Some((_, at)) = self.due_lane(now) {
             let lane = &mut self.lanes[at];
             let before = lane.rows;
-            // Where the oldest has gone, another lane's may be older, or none be due.
-            let entries = if lane.discard(now, gone) { Vec::new() } else { lane.fill(&self.limits, now, gone) };
+            lane.raise(self.limits.max_batch_size.get() / RAISED_SHARE, now);
+            // Where the first has gone, another lane's may go first, or none be due.
+            let entries = if lane.discard(now, gone) { Vec::new() } else { self.fill(at, now, scene, gone) };
+            let lane = &mut self.lanes[at];
             self.rows -= before - lane.rows;
-            if lane.waiting.is_empty() {
-                self.lanes.swap_remove(at);
+            if lane.is_empty() {
+                self.spare = Some(self.lanes.swap_remove(at));
             }
             if !entries.is_empty() {
                 return Some(Batch::new(self.method, entries));
@@ -182,87 +243,103 @@ impl<W: Worker> Queue<W> {
         None
     }
 
-    /// Takes out the calls that have ended, and those for which `remove` holds, and adds them to `gone`.
-    pub(crate) fn sweep(&mut self, mut remove: impl FnMut(&Arc<Call<W>>) -> bool, gone: &mut Vec<Arc<Call<W>>>) {
-        for lane in &mut self.lanes {
-            let rows = &mut lane.rows;
-            lane.waiting.retain(|waiting| {
-                let keep = !remove(&waiting.call) && !waiting.call.has_ended();
-                if !keep {
-                    *rows -= waiting.rows();
-                    gone.push(Arc::clone(&waiting.call));
-                }
-                keep
-            });
+    /// Takes the rows of the next batch out of a lane.
+    fn fill(&mut self, at: usize, now: Instant, scene: &Scene, gone: &mut Gone<W>) -> Vec<Entry<W>> {
+        let (lane, limits) = (&mut self.lanes[at], &self.limits);
+        let max = limits.max_batch_size.get();
+        let whole = Plan { rows: max, least: f64::NEG_INFINITY };
+        let curve = self.costs.of(lane.shape).filter(|curve| !curve.is_stale(now));
+        let plan = curve.map_or(whole, |curve| {
+            let slack = lane.least_slack(max, now);
+            if slack >= curve.estimate(max.min(lane.rows)).high {
+                whole
+            } else if limits.batching == Batching::Adaptive {
+                triage::plan(&lane.pending(2 * max, now), curve, scene)
+            } else {
+                Plan { rows: max, least: curve.estimate(1).low }
+            }
+        });
+        let mut entries = Vec::with_capacity(lane.rows.min(plan.rows));
+        let mut taken = 0;
+        let mut joins = |waiting: &crate::lane::Waiting<W>| {
+            if waiting.call.slack(now) < plan.least {
+                let cost = curve.map_or(0.0, |curve| curve.estimate(plan.rows.max(1)).high.max(plan.least));
+                return Some(Err(waiting.call.too_late(now, Duration::try_from_secs_f64(cost).unwrap_or_default())));
+            }
+            let joins = policy::joins(limits, plan.rows, taken, waiting.rows());
+            taken += joins;
+            Some(Ok(joins))
+        };
+        lane.take(now, gone, &mut joins, |call, rows| entries.push(Entry { call, rows }));
+        if !entries.is_empty() {
+            lane.typical += (taken as f64 - lane.typical) / 4.0;
         }
-        self.lanes.retain(|lane| !lane.waiting.is_empty());
+        entries
+    }
+
+    /// The run of a batch that starts now.
+    pub(crate) fn run(&self, batch: &Batch<W>, now: Instant) -> Run {
+        let cost = self.costs.of(batch.shape()).map(|curve| curve.estimate(batch.rows()).mean);
+        let deadline = batch.entries.iter().chain(&batch.rest).filter_map(|entry| entry.call.deadline()).min();
+        Run { started: now, cost, deadline }
+    }
+
+    /// Takes out the calls whose deadline has passed, and says when to look again.
+    pub(crate) fn expire(&mut self, now: Instant, gone: &mut Gone<W>) -> Option<Instant> {
+        let next = self.lanes.iter_mut().filter_map(|lane| lane.expire(now, gone)).min();
+        self.forget_empty_lanes();
+        next
+    }
+
+    /// Takes out the calls that have ended, and those for which `remove` holds, and adds them to `gone`.
+    pub(crate) fn sweep(&mut self, mut remove: impl FnMut(&Arc<Call<W>>) -> bool, gone: &mut Gone<W>) {
+        self.lanes.iter_mut().for_each(|lane| lane.sweep(&mut remove, gone));
+        self.forget_empty_lanes();
+    }
+
+    fn forget_empty_lanes(&mut self) {
+        self.lanes.retain(|lane| !lane.is_empty());
         self.rows = self.lanes.iter().map(|lane| lane.rows).sum();
     }
 
-    /// Learns from a batch that has run.
-    pub(crate) fn observe(&mut self, rows: usize, execution: Duration) {
-        let cost = execution / u32::try_from(rows.max(1)).unwrap_or(u32::MAX);
-        self.row_cost = Some(self.row_cost.map_or(cost, |old| old.mul_f64(0.9) + cost.mul_f64(0.1)));
+    /// Learns from a batch of `shape` that has run.
+    pub(crate) fn observe(&mut self, shape: u64, rows: usize, cost: Duration, now: Instant) {
+        self.costs.observe(shape, rows, cost, now);
+    }
+
+    /// What batches cost, as far as that has been measured.
+    pub(crate) fn cost_report(&self) -> Vec<Cost> {
+        self.costs.report()
     }
 
     /// How long `executors` executors need for what waits, at the measured rate; a second before there is one. Never
     /// zero: it is when to come back.
     pub(crate) fn backlog(&self, executors: usize) -> Duration {
-        let Some(row_cost) = self.row_cost else { return Duration::from_secs(1) };
-        let rows = u32::try_from(self.rows).unwrap_or(u32::MAX);
-        let executors = u32::try_from(executors.max(1)).unwrap_or(u32::MAX);
-        (row_cost.saturating_mul(rows) / executors).max(Duration::from_millis(1))
+        let work: f64 = self.lanes.iter().map(|lane| self.work(lane, (lane.calls(), lane.rows))).sum();
+        if work == 0.0 && self.rows > 0 {
+            return Duration::from_secs(1);
+        }
+        let each = Duration::try_from_secs_f64(work / executors.max(1) as f64).unwrap_or(Duration::MAX);
+        each.max(Duration::from_millis(1))
     }
 
-    /// The lane with the oldest call among those whose batch is due.
-    fn due_lane(&self, now: Instant) -> Option<(Instant, usize)> {
-        self.lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| self.lane_verdict(lane, now, 1) == Verdict::Dispatch)
-            .filter_map(|(at, lane)| lane.waiting.front().map(|front| (front.call.arrived, at)))
-            .min()
-    }
-
-    fn lane_verdict(&self, lane: &Lane<W>, now: Instant, executors_free: usize) -> Verdict {
-        let oldest = lane.waiting.front().map_or(now, |front| front.call.arrived);
-        policy::verdict(&self.limits, lane.rows, now.saturating_duration_since(oldest), executors_free)
+    /// The lane whose first call goes first, among those whose batch is due.
+    fn due_lane(&mut self, now: Instant) -> Option<(Place, usize)> {
+        let limits = &self.limits;
+        let due = |(at, lane): (usize, &mut Lane<W>)| {
+            let is_due = lane_verdict(limits, lane, now, 1) == Verdict::Dispatch;
+            Some((lane.place().filter(|_| is_due)?, at))
+        };
+        self.lanes.iter_mut().enumerate().filter_map(due).min()
     }
 }
 
-impl<W: Worker> Lane<W> {
-    /// Takes out what is late or has ended at the front, and adds it to `gone`; `false` if there was nothing of that.
-    fn discard(&mut self, now: Instant, gone: &mut Vec<Arc<Call<W>>>) -> bool {
-        let before = gone.len();
-        while let Some(waiting) = self.waiting.pop_front_if(|front| front.call.has_ended() || front.call.is_late(now)) {
-            self.rows -= waiting.rows();
-            gone.push(waiting.call);
-        }
-        gone.len() > before
-    }
-
-    /// Takes the rows of the next batch.
-    fn fill(&mut self, limits: &MethodLimits, now: Instant, gone: &mut Vec<Arc<Call<W>>>) -> Vec<Entry<W>> {
-        let mut entries = Vec::with_capacity(self.waiting.len().min(limits.max_batch_size.get()));
-        let mut taken = 0;
-        while let Some(waiting) = self.waiting.front_mut() {
-            let joins = policy::joins(limits, taken, waiting.rows());
-            if joins == 0 {
-                break;
-            }
-            let rows = waiting.next_row..waiting.next_row + joins;
-            taken += joins;
-            self.rows -= joins;
-            waiting.next_row = rows.end;
-            entries.push(Entry { call: Arc::clone(&waiting.call), rows });
-            if waiting.rows() > 0 {
-                break;
-            }
-            self.waiting.pop_front();
-            self.discard(now, gone);
-        }
-        entries
-    }
+fn lane_verdict<W: Worker>(limits: &MethodLimits, lane: &mut Lane<W>, now: Instant, executors_free: usize) -> Verdict {
+    let waited = match limits.batching {
+        Batching::Window => lane.oldest().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
+        Batching::Adaptive | Batching::Off => Duration::ZERO,
+    };
+    policy::verdict(limits, lane.rows, waited, executors_free)
 }
 
 #[cfg(test)]
@@ -272,6 +349,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cost::Curve;
     use crate::simulation::toy::{Input, Nature, Toy};
     use crate::{Batching, CallOptions, Reply};
 
@@ -322,6 +400,10 @@ mod tests {
         Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), now, CallOptions::default()))
     }
 
+    fn scene(max_rows: usize) -> Scene {
+        Scene { max_rows, others_free: 0, contested: false }
+    }
+
     proptest! {
         #[test]
         fn it_does_what_the_plainest_queue_does(
@@ -366,7 +448,7 @@ mod tests {
                         model.retain(|call| call.reply.is_some());
                         let shape = model.first().map(|call| call.shape);
                         for call in model.iter_mut().filter(|call| Some(call.shape) == shape) {
-                            let joins = policy::joins(&limits, taken, call.rows.len());
+                            let joins = policy::joins(&limits, max, taken, call.rows.len());
                             if joins > 0 {
                                 expected.push((call.id, call.rows.start..call.rows.start + joins));
                                 call.rows.start += joins;
@@ -376,7 +458,7 @@ mod tests {
                                 break;
                             }
                         }
-                        let batch = queue.take(now, &mut gone);
+                        let batch = queue.take(now, &scene(max), &mut gone);
                         running.extend(model.extract_if(.., |call| call.rows.is_empty()));
                         let entry = |entry: &Entry<Toy>| (entry.call.input.id, entry.rows.clone());
                         let found: Vec<_> = batch.iter().flat_map(|batch| &batch.entries).map(entry).collect();
@@ -389,11 +471,11 @@ mod tests {
             queue.sweep(|_| true, &mut gone);
             prop_assert_eq!(queue.rows(), 0);
             prop_assert!(queue.lanes.is_empty());
-            let mut ids: Vec<_> = gone.iter().map(|call| call.input.id).collect();
+            let mut ids: Vec<_> = gone.iter().map(|(call, _)| call.input.id).collect();
             ids.sort_unstable();
             ids.dedup();
             prop_assert_eq!(ids.len(), gone.len(), "a call was taken out twice");
-            prop_assert!(gone.iter().filter(|call| call.has_ended()).count() <= abandoned);
+            prop_assert!(gone.iter().filter(|(call, _)| call.has_ended()).count() <= abandoned);
         }
     }
 
@@ -403,11 +485,12 @@ mod tests {
         let now = Instant::now();
         queue.push(call(0, 40, 0, now));
         assert_eq!(queue.backlog(1), Duration::from_secs(1), "nothing is known yet");
-        queue.observe(8, Duration::from_millis(16));
-        assert_eq!(queue.backlog(1), Duration::from_millis(80));
-        assert_eq!(queue.backlog(2), Duration::from_millis(40));
-        queue.observe(8, Duration::from_millis(96));
-        assert_eq!(queue.backlog(1), Duration::from_millis(120), "a tenth of each new cost, smoothed");
+        for _ in 0..Curve::ENOUGH {
+            queue.observe(0, 8, Duration::from_millis(16), now);
+        }
+        let close = |found: Duration, ms: u64| found.abs_diff(Duration::from_millis(ms)) < Duration::from_micros(10);
+        assert!(close(queue.backlog(1), 80), "five batches: {:?}", queue.backlog(1));
+        assert!(close(queue.backlog(2), 40), "shared by two: {:?}", queue.backlog(2));
         queue.sweep(|_| true, &mut Vec::new());
         assert_eq!(queue.backlog(1), Duration::from_millis(1), "never zero");
     }

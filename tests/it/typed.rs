@@ -135,7 +135,7 @@ fn a_call_that_is_late_or_dropped_never_runs() {
     let late = text.clone().timeout(Duration::from_millis(1));
     assert_eq!(
         block_on(late.async_run("late".to_owned())),
-        Err(CallError::DeadlineExceeded { timeout: Duration::from_millis(1) })
+        Err(CallError::DeadlineExceeded { timeout: Duration::from_millis(1), expected: None })
     );
     drop(Made::held(text.async_run("dropped".to_owned())));
     let last = Made::held(text.async_run("last".to_owned()));

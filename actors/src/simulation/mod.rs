@@ -30,6 +30,8 @@ struct Setup {
     /// How many kinds of input cannot share a batch with one another, and the most rows of one.
     shapes: u8,
     rows: usize,
+    /// The chance of each call that it has a deadline and a priority of its own.
+    mixed: f64,
     /// The longest that a batch runs.
     run: Duration,
     /// The longest that a message, or an executor's opening, takes.
@@ -70,6 +72,7 @@ impl Setup {
             gap: *pick(rng, &[Duration::from_micros(50), ms(1), ms(10)]),
             shapes: rng.u8(1..=3),
             rows: *pick(rng, &[1, 3, 20, 150]),
+            mixed: *pick(rng, &[0.0, 0.3, 1.0]),
             run: *pick(rng, &[Duration::ZERO, ms(1), ms(8)]),
             latency: Duration::ZERO,
             death: 0.0,
@@ -137,7 +140,16 @@ fn simulate(seeds: u64, setup: fn(&mut Rng) -> Setup) -> Tally {
 fn in_calm_weather_every_call_is_answered() {
     let tally = simulate(1_000, Setup::calm);
     assert!(
-        tally.happens(&["answered", "lone", "cut", "shared", "queue full", "deadline", "refused, draining"]),
+        tally.happens(&[
+            "answered",
+            "lone",
+            "cut",
+            "shared",
+            "queue full",
+            "deadline",
+            "refused, too late",
+            "refused, draining"
+        ]),
         "{tally:#?}"
     );
     assert!(!tally.happens(&["crashed"]) && !tally.happens(&["cancelled"]), "{tally:#?}");
@@ -153,6 +165,7 @@ fn in_a_storm_every_call_is_answered_once() {
         "shared",
         "queue full",
         "deadline",
+        "refused, too late",
         "cancelled",
         "crashed",
         "method error",

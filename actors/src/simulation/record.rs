@@ -114,7 +114,9 @@ impl Record {
         let crashes = self.crashes.values().copied().max().unwrap_or_default();
         let justified = match &self.error {
             None => self.input().nature == Nature::Good,
-            Some(CallError::DeadlineExceeded { .. }) => self.call.is_late(now),
+            Some(CallError::DeadlineExceeded { expected: None, .. }) => self.call.is_late(now),
+            // Refused by what batches have cost: they say by themselves that there is not time enough.
+            Some(CallError::DeadlineExceeded { expected: Some(expected), timeout }) => expected > timeout,
             // By itself: a good call only where its executors died twice of something else.
             Some(CallError::Crashed(_)) if limits.retry => crashes >= 2 && self.broke_alone,
             Some(CallError::Crashed(_)) => crashes >= 1,

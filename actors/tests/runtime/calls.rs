@@ -156,8 +156,8 @@ fn deadlines_pass_for_calls_that_wait_and_calls_that_run() {
         keeper.wait();
         let waits = scene.try_call(1, 1, Act::Echo, Some(ms(5))).expect("it is taken");
         let patient = scene.call(2, Act::Echo);
-        assert_eq!(waits.wait(), Err(CallError::DeadlineExceeded { timeout: ms(5) }));
-        assert_eq!(runs.wait(), Err(CallError::DeadlineExceeded { timeout: ms(20) }));
+        assert_eq!(waits.wait(), Err(CallError::DeadlineExceeded { timeout: ms(5), expected: None }));
+        assert_eq!(runs.wait(), Err(CallError::DeadlineExceeded { timeout: ms(20), expected: None }));
         keeper.open();
         assert_eq!(patient.wait(), Ok(answer(2, 1)));
         assert_eq!(scene.ran(), [[0], [2]]);
@@ -171,7 +171,7 @@ fn the_methods_own_timeout_holds_where_the_call_has_none() {
         let limits = MethodLimits { timeout: Some(ms(5)), ..MethodLimits::default() };
         let scene = Stage { limits, ..Stage::default() }.start();
         let (first, _keeper) = scene.occupy(0);
-        assert_eq!(first.wait(), Err(CallError::DeadlineExceeded { timeout: ms(5) }));
+        assert_eq!(first.wait(), Err(CallError::DeadlineExceeded { timeout: ms(5), expected: None }));
     });
 }
 

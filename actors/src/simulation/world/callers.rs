@@ -2,14 +2,16 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Event, Tally, World};
 use crate::board::{Effects, Phase};
 use crate::call::Call;
 use crate::queue::SEARCH_PAUSE;
+use crate::simulation::pick;
 use crate::simulation::record::Record;
 use crate::simulation::toy::{Input, Nature};
-use crate::{Batching, CallError, CallOptions};
+use crate::{Batching, CallError, CallOptions, Priority};
 
 impl World<'_> {
     pub(super) fn arrive(&mut self, tally: &mut Tally) {
@@ -48,7 +50,7 @@ impl World<'_> {
             && self.has_idle()
             && self.wakes == 0;
         let waiting: usize = self.waiting(method).map(|record| record.waiting()).sum();
-        let options = CallOptions { timeout: limits.timeout, ..CallOptions::default() };
+        let options = self.options(limits.timeout);
         let call = Arc::new(Call::new(input, rows, self.now, options));
         let mut effects = Effects::default();
         let pushed = self.board.push(method, &call, self.now, &mut effects);
@@ -57,7 +59,8 @@ impl World<'_> {
             self.open.insert(id);
         }
         let since = self.searched[method].map(|at| self.now.duration_since(at));
-        let was_searched = !effects.ended.is_empty() || matches!(pushed, Err(CallError::QueueFull { .. }));
+        let was_searched = !effects.ended.is_empty()
+            || matches!(pushed, Err(CallError::QueueFull { .. } | CallError::DeadlineExceeded { .. }));
         if was_searched && since.is_none_or(|since| since >= SEARCH_PAUSE) {
             self.searched[method] = Some(self.now);
         }
@@ -92,7 +95,22 @@ impl World<'_> {
                     "refused, restarting"
                 }
             }),
+            Err(CallError::DeadlineExceeded { timeout, expected: Some(expected) }) => {
+                assert!(
+                    Some(timeout) == options.timeout && expected > timeout,
+                    "{expected:?} is not too long for {timeout:?}"
+                );
+                tally.add("refused, too late");
+            }
             Err(error) => panic!("refused with {error:?}"),
         }
+    }
+
+    fn options(&mut self, timeout: Option<Duration>) -> CallOptions {
+        if self.rng.f64() >= self.setup.mixed {
+            return CallOptions { timeout, ..CallOptions::default() };
+        }
+        let timeout = *pick(&mut self.rng, &[timeout, None, Some(self.setup.run * 2), Some(self.setup.run * 10)]);
+        CallOptions { timeout, priority: *pick(&mut self.rng, &Priority::ALL) }
     }
 }

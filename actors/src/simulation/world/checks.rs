@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Executor, Known, Record, Tally, World};
 use crate::Batching;
 use crate::board::Phase;
+use crate::lane::{AGE, place_of};
 use crate::queue::Batch;
 use crate::recovery::most_runs;
 use crate::simulation::toy::{Input, Nature, Toy};
@@ -42,10 +43,17 @@ impl World<'_> {
             let record = &self.calls[&id];
             assert!(its == shape && record.method == batch.method, "calls share a batch that may not");
             let first = record.returned.is_empty();
-            let older =
-                |older: &&Record| older.input().id < id && older.input().shape == shape && older.is_live(self.now);
-            if first && let Some(older) = self.waiting(batch.method).find(older) {
-                panic!("{:?} was overtaken by {:?}", older.input(), record.input());
+            let place = |record: &Record| (place_of(&record.call), record.input().id);
+            let before = |other: &&Record| {
+                let alike = limits.batching == Batching::Off || other.input().shape == shape;
+                alike && other.is_live(self.now) && place(other) < place(record)
+            };
+            let is_raised = self.now.duration_since(record.call.arrived) >= AGE;
+            if first
+                && !is_raised
+                && let Some(before) = self.waiting(batch.method).find(before)
+            {
+                panic!("{:?} was overtaken by {:?}", before.input(), record.input());
             }
             let record = self.calls.get_mut(&id).expect("an accepted call");
             fresh += usize::from(record.dispatch(&entry.rows, self.now));
@@ -118,8 +126,10 @@ impl World<'_> {
             }
             assert!(record.returned.is_empty(), "{:?} is to run again, and an executor is idle", record.input());
         }
-        for record in
-            self.calls.values().filter(|record| record.lone && record.call.arrived == self.now && !record.dropped)
+        for record in self
+            .calls
+            .values()
+            .filter(|record| record.lone && record.call.arrived == self.now && record.ends == 0 && !record.dropped)
         {
             assert!(record.next_row > 0, "{:?} came alone and did not start at once", record.input());
             tally.add("lone");

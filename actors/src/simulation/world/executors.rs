@@ -61,7 +61,8 @@ impl World<'_> {
                     }
                 }
                 let mut effects = Effects::default();
-                self.board.ran(&batch, self.setup.run, &mut effects);
+                let execution = batch.run.map_or(self.setup.run, |run| self.now.duration_since(run.started));
+                self.board.ran(&batch, execution, &mut effects);
                 self.carry_out(effects, tally);
             }
             Err(RunError::Method(error)) => {

@@ -32,9 +32,10 @@ pub(crate) enum StartError {
 }
 
 impl Server {
-    /// Starts `command` and waits for a line with its address, on either of its outputs.
-    pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Result<Self, StartError> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    /// Starts `command` and waits for a line with its address, on its output, or on its standard error where that is a
+    /// pipe.
+    pub(crate) fn spawn(name: &'static str, command: &mut Command, stderr: Stdio) -> Result<Self, StartError> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = Guard(command.spawn().map_err(|error| StartError::Spawn { name, error })?);
         let (lines, said) = channel();
         let outputs: [Option<Box<dyn Read + Send>>; 2] = [

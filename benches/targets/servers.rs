@@ -1,10 +1,11 @@
 //! The servers under comparison: this program again, or `ekiden serve`, each in a process of its own.
 
 use std::error::Error;
+use std::fs::File;
 use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use actix_web::rt::System;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -46,17 +47,21 @@ pub(crate) fn spawn(name: &'static str, role: Role, answer: Option<&str>) -> Res
     let mut command = Command::new(program);
     command.arg("--serve").args(role.to_possible_value().map(|role| role.get_name().to_owned()));
     command.args(answer.map(|answer| format!("--answer={answer}")));
-    Server::spawn(name, &mut command)
+    Server::spawn(name, &mut command, Stdio::piped())
 }
 
 /// Starts `ekiden serve` with the iris runner and nothing else; `more` arguments set what is to be different. One core,
-/// as one batch of such a model has nothing to share out.
-pub(crate) fn spawn_iris(name: &'static str, program: &Path, more: &[&str]) -> Result<Server, StartError> {
+/// as one batch of such a model has nothing to share out. Its log goes into a file, which is gone with it.
+pub(crate) fn spawn_iris(name: &'static str, program: &Path, more: &[&str]) -> Result<Server, Box<dyn Error>> {
     let mut command = Command::new(program);
     command.args(["serve", "--bind", "127.0.0.1:0", "--set", "runners.iris_clf.cpu=1"]).args(more);
     // Where there is no runners.toml, the built-in one is served, which lists iris.
     command.current_dir(std::env::temp_dir());
-    Server::spawn(name, &mut command)
+    let path = std::env::temp_dir().join(format!("ekiden-bench-{}.log", std::process::id()));
+    let log = File::create(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    // The server has it open, so only its name goes. Where open files cannot be removed, it stays.
+    let _ = std::fs::remove_file(&path);
+    Ok(Server::spawn(name, &mut command, log.into())?)
 }
 
 /// Serves until the process is killed.

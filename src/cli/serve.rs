@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use actix_web::rt::System;
 use ekiden::App;
-use ekiden::http::{self, ServeOptions};
+use ekiden::config::LogFormat;
+use ekiden::http::{self, AccessFormat, ServeOptions};
 use ekiden::serving::{MethodHandle, RunnerEntry};
 use ekiden::value::{TensorSpec, ValueSpec};
 
@@ -32,6 +33,10 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failur
         workers: server.workers.value,
         max_body_bytes: server.max_body_bytes.value,
         grace: server.grace.value,
+        access_log: server.access_log.value.then_some(match server.log_format.value {
+            LogFormat::Text => AccessFormat::Text,
+            LogFormat::Json => AccessFormat::Json,
+        }),
     };
     let served = System::new().block_on(async {
         let stop = stop_signal();

@@ -73,6 +73,7 @@ impl<'a> Reader<'a> {
             max_body_bytes: self.take(&mut section, "max_body_bytes", values::bytes).unwrap_or(default.max_body_bytes),
             grace: self.take(&mut section, "grace_s", values::seconds).unwrap_or(default.grace),
             log_format: self.take(&mut section, "log_format", values::log_format).unwrap_or(default.log_format),
+            access_log: self.take(&mut section, "access_log", values::flag).unwrap_or(default.access_log),
         };
         self.finish(section, &keys::SERVER);
         server

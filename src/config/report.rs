@@ -56,6 +56,7 @@ fn server_rows(server: &ServerConfig) -> Vec<Row> {
         row("max_body_bytes", &server.max_body_bytes, shown),
         row("grace_s", &server.grace, seconds),
         row("log_format", &server.log_format, shown),
+        row("access_log", &server.access_log, shown),
     ]
 }
 

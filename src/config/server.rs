@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub grace: Sourced<Duration>,
     /// How log lines look; text by default.
     pub log_format: Sourced<LogFormat>,
+    /// Whether each request that is answered is logged; not by default.
+    pub access_log: Sourced<bool>,
 }
 
 impl Default for ServerConfig {
@@ -60,6 +62,7 @@ impl Default for ServerConfig {
             max_body_bytes: Sourced::default(64 << 20),
             grace: Sourced::default(Duration::from_secs(30)),
             log_format: Sourced::default(LogFormat::Text),
+            access_log: Sourced::default(false),
         }
     }
 }

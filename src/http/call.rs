@@ -16,7 +16,7 @@ use crate::codec::Format;
 use crate::serving::MethodHandle;
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
-const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "ekiden-timeout-ms";
 /// The longest request id that is taken over.

@@ -10,12 +10,14 @@
 //!
 //! [`routes`] mounts all of them into any actix-web server; [`serve`] is a server of its own.
 
+mod access;
 mod call;
 mod error;
 mod info;
 mod probe;
 mod server;
 
+pub use access::AccessFormat;
 pub use error::ApiError;
 pub use server::{ServeOptions, serve};
 

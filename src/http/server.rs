@@ -11,9 +11,11 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
 };
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio::sync::oneshot;
 
+use super::access::{AccessFormat, AccessLog};
 use super::{DEFAULT_MAX_BODY_BYTES, error, mount};
 use crate::serving::Serving;
 
@@ -29,15 +31,18 @@ pub struct ServeOptions {
     pub max_body_bytes: usize,
     /// How long calls that have been accepted may take to finish once the server stops.
     pub grace: Duration,
+    /// Whether a line on standard error tells of each request that is answered, and how it looks.
+    pub access_log: Option<AccessFormat>,
 }
 
 impl Default for ServeOptions {
-    /// As many threads as there are cores, bodies of up to 64 MiB, 30 seconds of grace.
+    /// As many threads as there are cores, bodies of up to 64 MiB, 30 seconds of grace, no access log.
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             grace: Duration::from_secs(30),
+            access_log: None,
         }
     }
 }
@@ -100,16 +105,25 @@ impl Handler<Bind> for FrontEnd {
 
     fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
         let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
-        let server =
-            HttpServer::new(move || App::new().configure(routes.clone()).default_service(web::to(error::not_found)))
-                .workers(self.options.workers.get())
-                // Calls are finished by draining the runners; this is for their answers to be written.
-                .shutdown_timeout(1)
-                // A client that has closed its connection has gone: its call is cancelled.
-                .h1_allow_half_closed(false)
-                .disable_signals()
-                .listen(listener)?
-                .run();
+        let access_log = self.options.access_log;
+        // Called once in each worker thread, which so has a log of its own.
+        let service = move || {
+            let log = AccessLog::new(access_log.unwrap_or_default());
+            let observe = from_fn(move |request, next| log.clone().observe(request, next));
+            App::new()
+                .wrap(Condition::new(access_log.is_some(), observe))
+                .configure(routes.clone())
+                .default_service(web::to(error::not_found))
+        };
+        let server = HttpServer::new(service)
+            .workers(self.options.workers.get())
+            // Calls are finished by draining the runners; this is for their answers to be written.
+            .shutdown_timeout(1)
+            // A client that has closed its connection has gone: its call is cancelled.
+            .h1_allow_half_closed(false)
+            .disable_signals()
+            .listen(listener)?
+            .run();
         self.server = Some(server.handle());
         let over = server.into_actor(self).map(|result, front_end, ctx| {
             if let Some(ended) = front_end.ended.take() {

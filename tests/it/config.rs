@@ -1,12 +1,14 @@
 //! The program `ekiden`, as a black box: what it prints, how it ends.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::Value;
 
 use crate::client::Client;
 use crate::support::{PATIENCE, eventually};
@@ -40,7 +42,7 @@ impl Place {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EKIDEN")) {
             command.env_remove(name);
         }
-        command.args(args).current_dir(&self.folder).envs(self.variables.iter().copied()).env("RUST_LOG", "info");
+        command.args(args).current_dir(&self.folder).env("RUST_LOG", "info").envs(self.variables.iter().copied());
         command
     }
 
@@ -165,11 +167,13 @@ struct Serving {
 impl Serving {
     /// Starts it on a free port.
     fn start(place: &Place, args: &[&str]) -> Self {
+        Self::start_with(place, args, Stdio::null())
+    }
+
+    fn start_with(place: &Place, args: &[&str], stderr: Stdio) -> Self {
         let args = [&["serve", "--bind", "127.0.0.1:0"], args].concat();
-        let mut child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, lines) = channel();
-        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut child = place.command(&args).stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
+        let lines = lines(child.stdout.take().expect("it is piped"));
         Self { child, lines, printed: Vec::new() }
     }
 
@@ -206,11 +210,53 @@ impl Serving {
     }
 }
 
+/// The lines of an output, as they come.
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let output = BufReader::new(output);
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    lines
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+fn each_answer_has_a_line_in_the_access_log() {
+    // Whatever else is logged, or not.
+    let place = Place::new(Some(GOOD)).variable("RUST_LOG", "off");
+    let logged = |format: &str| {
+        let format = format!("server.log_format={format}");
+        let args = ["--set", "server.access_log=true", "--set", &format];
+        let mut serving = Serving::start_with(&place, &args, Stdio::piped());
+        let mut client = Client::connect(serving.address());
+        serving.line("ready in ");
+        let path = "/v1/runners/iris_clf/predict";
+        let log = lines(serving.child.stderr.take().expect("it is piped"));
+        assert_eq!(client.request("POST", path, &[("x-request-id", "one")], b"[[1,1,1,1]]").status, 200);
+        assert_eq!(client.request("POST", path, &[("x-request-id", "two")], b"[[1]]").status, 400);
+        assert_eq!(client.get("/nowhere?x=y").status, 404);
+        let line = || log.recv_timeout(PATIENCE).expect("a line");
+        [line(), line(), line()]
+    };
+    let check = |line: &str, expected: &str| {
+        // The time that it took, and when, differ.
+        let parts = line.split_whitespace().enumerate().filter(|(at, _)| ![0, 6].contains(at));
+        assert_eq!(parts.map(|(_, part)| part).collect::<Vec<_>>().join(" "), expected, "{line}");
+    };
+    let [answered, refused, lost] = logged("text");
+    check(&answered, "INFO 127.0.0.1 POST /v1/runners/iris_clf/predict 200 µs one");
+    check(&refused, "INFO 127.0.0.1 POST /v1/runners/iris_clf/predict 400 µs two");
+    check(&lost, "INFO 127.0.0.1 GET /nowhere 404 µs");
+    let json: Value = serde_json::from_str(&logged("json")[1]).expect("is JSON");
+    assert_eq!(
+        (&json["status"], &json["request_id"], &json["client"]),
+        (&400.into(), &"two".into(), &"127.0.0.1".into())
+    );
 }
 
 #[test]

@@ -40,8 +40,8 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let app = app.clone();
-        let options =
-            ServeOptions { workers: NonZeroUsize::new(2).expect("not zero"), max_body_bytes, grace: PATIENCE };
+        let workers = NonZeroUsize::new(2).expect("not zero");
+        let options = ServeOptions { workers, max_body_bytes, grace: PATIENCE, access_log: None };
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(serve(&app, listener, options, async {
                 let _ = stopped.await;

@@ -4,6 +4,7 @@ mod compute;
 mod embedded;
 mod iris;
 mod mlp;
+mod observed;
 mod overload;
 
 use std::error::Error;
@@ -33,10 +34,13 @@ pub(crate) enum Case {
     Compute,
     /// Twice as many calls as the server can answer, with deadlines.
     Overload,
+    /// What metrics and an access log cost.
+    Observed,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 5] = [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute, Self::Overload];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute, Self::Overload, Self::Observed];
 
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -50,6 +54,7 @@ impl Case {
             Self::Embedded => embedded::ABOUT,
             Self::Compute => compute::ABOUT,
             Self::Overload => overload::ABOUT,
+            Self::Observed => observed::ABOUT,
         }
     }
 
@@ -61,6 +66,7 @@ impl Case {
             Self::Embedded => embedded::run(plan),
             Self::Compute => compute::run(plan),
             Self::Overload => overload::run(plan),
+            Self::Observed => observed::run(plan),
         }
     }
 }

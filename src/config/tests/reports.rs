@@ -16,6 +16,7 @@ fn a_table_with_origins() {
   max_body_bytes  67108864        default
   grace_s         30              default
   log_format      text            default
+  access_log      false           default
 
 runner iris_clf (runnable iris_clf)
   cpu                     4                runners.toml:5

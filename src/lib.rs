@@ -43,7 +43,7 @@ pub mod serving;
 pub mod value;
 
 pub use app::{App, AppBuilder, StartError};
-pub use ekiden_actors::{CallError, CallOptions, MethodError, OpenError};
+pub use ekiden_actors::{CallError, CallOptions, MethodError, OpenError, Priority};
 pub use runner::{Data, Runnable, Runner};
 
 pub mod prelude {
@@ -54,7 +54,7 @@ pub mod prelude {
     };
     pub use crate::value::TensorSpec;
     pub use burn::tensor::{Bool, Device, Float, Int, Tensor};
-    pub use ekiden_actors::{CallError, MethodError, OpenError};
+    pub use ekiden_actors::{CallError, MethodError, OpenError, Priority};
 }
 
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use ekiden_actors::{CallError, CallOptions};
+use ekiden_actors::{CallError, CallOptions, Priority};
 
 use super::Api;
 use super::error::Refusal;
@@ -19,6 +19,8 @@ use crate::serving::MethodHandle;
 pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 /// How long the call may take, in milliseconds.
 const TIMEOUT: &str = "ekiden-timeout-ms";
+/// Whether the call goes before or after others: high, normal or low.
+const PRIORITY: &str = "ekiden-priority";
 /// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -74,7 +76,7 @@ async fn answer(
     let format = request_format(request).inspect_err(|refusal| {
         method.refuse(&CallError::invalid_input(refusal.message.as_str()));
     })?;
-    let options = CallOptions { timeout: timeout(request).map_err(refused)?, ..CallOptions::default() };
+    let options = options(request).map_err(refused)?;
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
@@ -103,6 +105,20 @@ fn request_format(request: &HttpRequest) -> Result<Format, Refusal> {
         let known: Vec<_> = Format::ALL.iter().map(|format| format.media_type()).collect();
         let message = format!("content-type {media_type:?} is not understood; send one of: {}", known.join(", "));
         Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    })
+}
+
+/// What the request's headers ask for.
+fn options(request: &HttpRequest) -> Result<CallOptions, CallError> {
+    Ok(CallOptions { timeout: timeout(request)?, priority: priority(request)? })
+}
+
+fn priority(request: &HttpRequest) -> Result<Priority, CallError> {
+    let Some(value) = request.headers().get(PRIORITY) else { return Ok(Priority::default()) };
+    let named = |priority: &Priority| value.as_bytes() == priority.name().as_bytes();
+    Priority::ALL.into_iter().find(named).ok_or_else(|| {
+        let names = Priority::ALL.map(Priority::name).join(", ");
+        CallError::invalid_input(format!("header {PRIORITY}: expected one of {names}, found {value:?}"))
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use ekiden_actors::{CallError, CallOptions, MethodError};
+use ekiden_actors::{CallError, CallOptions, MethodError, Priority};
 
 use super::data::Data;
 use super::methods::{self, Inputs, Outputs};
@@ -72,6 +72,13 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// The same method, with calls that go before or after others.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
         self
     }
 

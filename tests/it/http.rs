@@ -265,3 +265,32 @@ fn a_server_that_stops_finishes_what_it_has_accepted() {
     assert_eq!((one.receive().text(), other.receive().text()), ("\"A\"", "\"B\""));
     server.wait();
 }
+
+#[test]
+fn a_priority_comes_in_a_header() {
+    let gate = Gate::closed();
+    let app = kit::app(&gate, |runner| runner.method_config("list", MethodConfig::new().set("batching", "off")));
+    let server = Server::start(&app);
+    let post = |priority: &str, words: usize| {
+        let mut client = server.client();
+        let body = serde_json::to_vec(&vec!["word"; words]).expect("is JSON");
+        let headers: &[_] = if priority.is_empty() { &[] } else { &[("ekiden-priority", priority)] };
+        client.send("POST", "/v1/runners/kit/list", headers, &body);
+        client
+    };
+    let mut calls = vec![post("", 9)];
+    gate.wait_for_someone();
+    let queued = || app.entry("kit").and_then(|kit| kit.method("list").map(|list| list.queued_rows()));
+    for (at, (priority, words)) in [("low", 1), ("normal", 2), ("high", 3), ("", 4)].into_iter().enumerate() {
+        calls.push(post(priority, words));
+        eventually("it is queued", || queued() == Ok([1, 3, 6, 10][at]));
+    }
+    gate.open();
+    assert!(calls.iter_mut().all(|call| call.receive().status == 200));
+    assert_eq!(gate.batches("list"), [9, 3, 2, 4, 1]);
+    post("urgent", 1).receive().refused(
+        400,
+        "invalid_input",
+        &["header ekiden-priority: expected one of high, normal, low, found \"urgent\""],
+    );
+}

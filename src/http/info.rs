@@ -1,8 +1,9 @@
 //! `GET /v1/runners` and `GET /v1/runners/{runner}`: what is served, and how it does.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
+use ekiden_actors::Cost;
 use serde::Serialize;
 
 use super::Api;
@@ -51,6 +52,28 @@ struct Method<'a> {
     batch_dims: Option<BatchDims>,
     limits: Limits,
     queued_rows: usize,
+    /// What batches cost, for each shape of input that has run lately; empty until some have.
+    costs: Vec<ShapeCost>,
+}
+
+#[derive(Serialize)]
+struct ShapeCost {
+    /// A number for the shape; sizes along the batch dimension do not count.
+    shape: String,
+    /// A batch of n rows takes about `alpha_ms + beta_ms * n`.
+    alpha_ms: f64,
+    beta_ms: f64,
+    buckets: Vec<BucketCost>,
+}
+
+/// Of batches of at most `max_rows` rows, and more than half of that.
+#[derive(Serialize)]
+struct BucketCost {
+    max_rows: usize,
+    batches: u64,
+    mean_ms: f64,
+    /// 97 of 100 take no longer.
+    high_ms: f64,
 }
 
 #[derive(Serialize)]
@@ -127,13 +150,33 @@ fn method(method: &MethodHandle) -> Method<'_> {
         limits: Limits {
             batching: limits.batching.name(),
             max_batch_size: limits.max_batch_size.get(),
-            max_latency_ms: limits.max_latency.as_secs_f64() * 1e3,
+            max_latency_ms: ms(limits.max_latency),
             max_queue_size: limits.max_queue_size.get(),
-            timeout_ms: limits.timeout.map(|timeout| timeout.as_secs_f64() * 1e3),
+            timeout_ms: limits.timeout.map(ms),
             retry: limits.retry,
         },
         queued_rows: method.queued_rows(),
+        costs: method.costs().iter().map(cost).collect(),
     }
+}
+
+fn cost(cost: &Cost) -> ShapeCost {
+    let bucket = |bucket: &ekiden_actors::BucketCost| BucketCost {
+        max_rows: bucket.max_rows,
+        batches: bucket.count,
+        mean_ms: ms(bucket.mean),
+        high_ms: ms(bucket.high),
+    };
+    ShapeCost {
+        shape: format!("{:016x}", cost.shape),
+        alpha_ms: ms(cost.alpha),
+        beta_ms: ms(cost.beta),
+        buckets: cost.buckets.iter().map(bucket).collect(),
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn spec(spec: &ValueSpec) -> Spec<'_> {

@@ -22,6 +22,9 @@ pub(crate) struct CallInput {
     pub(crate) batching: Option<Batching>,
 }
 
+/// Runs of each size whose time counts: as many as a cost is read from.
+const WARM_RUNS: usize = 3;
+
 /// Runs batches of calls on a [`Model`].
 pub(crate) struct ModelWorker {
     pub(crate) model: Box<dyn Model>,
@@ -30,16 +33,19 @@ pub(crate) struct ModelWorker {
 }
 
 impl ModelWorker {
-    /// Runs a batch of zeros, and again for its time: what happens the first time only is no measure.
-    fn warm(&mut self, method: usize, rows: usize) -> Result<WarmRun, RunError> {
+    /// Runs batches of zeros: once for what happens the first time only, then as often as it takes for a cost.
+    fn warm(&mut self, method: usize, rows: usize, ran: &mut dyn FnMut(WarmRun)) -> Result<(), RunError> {
         let signature = self.model.signature(method).ok_or_else(no_method)?;
         let batching = signature.batching;
         let input = CallInput { values: signature.zeros(rows).map_err(MethodError::failed)?, batching };
         let parts = [Part { input: &input, rows: 0..rows }];
         self.run(method, &parts)?;
-        let started = Instant::now();
-        self.run(method, &parts)?;
-        Ok(WarmRun { method, shape: Self::shape(&input), rows, execution: started.elapsed() })
+        for _ in 0..WARM_RUNS {
+            let started = Instant::now();
+            self.run(method, &parts)?;
+            ran(WarmRun { method, shape: Self::shape(&input), rows, execution: started.elapsed() });
+        }
+        Ok(())
     }
 }
 
@@ -75,10 +81,9 @@ impl Worker for ModelWorker {
             let steps =
                 std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
             for rows in steps.chain([most]) {
-                let run = self.warm(method, rows).map_err(|error| {
+                self.warm(method, rows, ran).map_err(|error| {
                     OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {}", CallError::from(error)))
                 })?;
-                ran(run);
             }
         }
         Ok(())

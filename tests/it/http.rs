@@ -167,6 +167,12 @@ fn runners_describe_themselves() {
     assert_eq!(method["inputs"], input);
     assert_eq!(method["batch_dims"], serde_json::json!({"input": 0, "output": 0}));
     assert_eq!((&method["limits"]["max_batch_size"], &method["queued_rows"]), (&100.into(), &0.into()));
+    // Warm-up has run batches of 1, 8, 64 and 100 rows, three of each that count.
+    let buckets = method["costs"][0]["buckets"].as_array().expect("what batches cost");
+    let sizes: Vec<_> =
+        buckets.iter().map(|bucket| (bucket["max_rows"].as_u64(), bucket["batches"].as_u64())).collect();
+    assert_eq!(sizes, [1, 8, 64, 128].map(|rows| (Some(rows), Some(3))));
+    assert!(buckets.iter().all(|bucket| bucket["mean_ms"].as_f64() > Some(0.0)), "{buckets:?}");
 }
 
 #[test]

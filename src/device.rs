@@ -3,9 +3,10 @@
 use std::fmt;
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 /// A device, by name: what a strategy chooses and an executor opens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DeviceName {
     /// The CPU, through Burn's Flex backend.
     Flex,

@@ -26,6 +26,7 @@
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
+//! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
 //! * [`device`]: which backends this program was built with. [`models`]: where models lie. [`metrics`]: numbers.
 //!
@@ -36,6 +37,7 @@ pub mod codec;
 pub mod config;
 pub mod device;
 pub mod http;
+mod isolation;
 pub mod metrics;
 pub mod models;
 pub mod runner;
@@ -43,12 +45,14 @@ pub mod serving;
 pub mod value;
 
 pub use app::{App, AppBuilder, StartError};
+pub use config::Isolation;
 pub use ekiden_actors::{CallError, CallOptions, MethodError, OpenError, Priority};
 pub use runner::{Data, Runnable, Runner};
 
 pub mod prelude {
     //! What most programs import.
     pub use crate::app::App;
+    pub use crate::config::Isolation;
     pub use crate::runner::{
         DefaultStrategy, Json, Method, MethodConfig, Methods, OpenContext, ResourceKind, Runnable, Runner,
     };

@@ -174,6 +174,11 @@ impl MethodError {
     pub fn fault(&self) -> Fault {
         self.fault
     }
+
+    /// Whether the method had run.
+    pub fn ran(&self) -> bool {
+        self.ran
+    }
 }
 
 impl fmt::Display for MethodError {
@@ -209,18 +214,31 @@ impl<E: Into<MethodError>> From<E> for RunError {
 ///
 /// Any [`std::error::Error`] becomes one with `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenError(Arc<str>);
+pub struct OpenError {
+    message: Arc<str>,
+    died: bool,
+}
 
 impl OpenError {
     /// An error with this message.
     pub fn new(message: impl fmt::Display) -> Self {
-        Self(message.to_string().into())
+        Self { message: message.to_string().into(), died: false }
+    }
+
+    /// The process in which it was being opened has died. It has not said no: it may be opened yet, even the first time.
+    pub fn process_died(how: impl fmt::Display) -> Self {
+        Self { message: how.to_string().into(), died: true }
+    }
+
+    /// What it makes of the executor.
+    pub(crate) fn into_exit(self) -> Exit {
+        if self.died { Exit::ProcessDied(self.message) } else { Exit::OpenFailed(self.message) }
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

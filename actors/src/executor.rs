@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, ActorContext, Context, Handler, Message, System};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, System};
 use tokio::sync::oneshot;
 
 use crate::board::Next;
@@ -53,7 +53,7 @@ pub(crate) fn live<F: Factory>(
     };
     let End { exit, worker } = match guarded(open) {
         Err(message) => End { exit: Exit::Panicked(message), worker: None },
-        Ok(Err(error)) => End { exit: Exit::OpenFailed(error.to_string().into()), worker: None },
+        Ok(Err(error)) => End { exit: error.into_exit(), worker: None },
         Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), end: None }, |address| {
             report(Event::Ready(address));
         }),
@@ -95,6 +95,13 @@ fn run<W: Worker>(mut executor: Executor<W>, ready: impl FnOnce(actix::Addr<Exec
 
 impl<W: Worker> Actor for Executor<W> {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let executor = ctx.address();
+        if let Some(worker) = &self.worker {
+            worker.on_loss(Box::new(move || executor.do_send(Wake)));
+        }
+    }
 }
 
 impl<W: Worker> Handler<Wake> for Executor<W> {
@@ -102,6 +109,9 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         let exit = loop {
+            if let Some(exit) = self.worker.as_ref().and_then(|worker| worker.lost()) {
+                break exit;
+            }
             match self.desk.next(self.seat) {
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,

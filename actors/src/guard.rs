@@ -9,7 +9,7 @@ use std::sync::Arc;
 ///
 /// Nothing is left broken behind it: a worker is thrown away after a panic, outputs being joined are the call's own,
 /// and calls and desk are behind locks that are not held while a user's code runs.
-pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+pub fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| message(payload.as_ref()))
 }
 

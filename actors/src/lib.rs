@@ -45,6 +45,7 @@ mod worker;
 pub use call::Reply;
 pub use cost::{BucketCost, Cost};
 pub use error::{CallError, Fault, MethodError, OpenError, RunError};
+pub use guard::guarded;
 pub use handle::{CallOptions, Handle};
 pub use limits::{Batching, MethodLimits, Priority, RestartLimits};
 pub use observer::{BatchReport, Observer};

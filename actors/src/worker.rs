@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{MethodError, OpenError, RunError};
+use crate::{Exit, MethodError, OpenError, RunError};
 
 /// The rows of one call that a batch contains.
 #[derive(Debug)]
@@ -73,6 +73,15 @@ pub trait Worker: 'static {
     fn kill_switch(&self) -> Option<KillSwitch> {
         None
     }
+
+    /// Why the worker is of no use any more, where that shows while it is idle: a process that has died. Asked before each
+    /// batch, which is then run elsewhere and has broken nothing.
+    fn lost(&self) -> Option<Exit> {
+        None
+    }
+
+    /// Has `wake` called, from any thread, when [`lost`](Self::lost) has something to tell.
+    fn on_loss(&self, _wake: Box<dyn Fn() + Send>) {}
 
     /// Joins the outputs of a call that was cut, in the order of their rows.
     ///

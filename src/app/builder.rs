@@ -8,8 +8,10 @@ use std::sync::Arc;
 use ekiden_actors::Runtime;
 
 use super::App;
+use super::child::isolated;
 use super::launch::{Kind, KindOf, PrepareError, Prepared};
 use crate::config::{Config, ConfigErrors, Origin, RunnerName, RunnerOptions, Sources, report};
+use crate::isolation::{self, Which};
 use crate::metrics::Metrics;
 use crate::runner::{DefaultStrategy, Runnable, Runner};
 use crate::serving::{Serving, suggest};
@@ -18,9 +20,10 @@ use crate::serving::{Serving, suggest};
 #[must_use]
 pub struct AppBuilder {
     sources: Sources,
-    kinds: BTreeMap<String, Box<dyn Kind>>,
+    pub(super) kinds: BTreeMap<String, Box<dyn Kind>>,
     /// Runners built in code, by name.
-    runners: Vec<(RunnerOptions, Box<dyn Kind>)>,
+    pub(super) runners: Vec<(RunnerOptions, Box<dyn Kind>)>,
+    pub(super) child_args: Option<Vec<String>>,
     problems: Vec<String>,
 }
 
@@ -33,6 +36,9 @@ pub enum StartError {
     /// Something else is: each line says what.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
+    /// This process is an executor's child, and its program does not know: nothing may start in it a second time.
+    #[error("this process is an executor's child: `App::run_child(..)` must be the first line of `main`")]
+    Stray,
     /// The actors' thread cannot be started.
     #[error("the actors' thread cannot be started: {0}")]
     Runtime(std::io::Error),
@@ -48,7 +54,13 @@ pub enum StartError {
 
 impl AppBuilder {
     pub(super) fn new() -> Self {
-        Self { sources: Sources::new(), kinds: BTreeMap::new(), runners: Vec::new(), problems: Vec::new() }
+        Self {
+            sources: Sources::new(),
+            kinds: BTreeMap::new(),
+            runners: Vec::new(),
+            child_args: None,
+            problems: Vec::new(),
+        }
     }
 
     /// Reads this `runners.toml`.
@@ -133,7 +145,10 @@ impl AppBuilder {
 
     /// Overlays the layers, and checks each runner.
     fn prepare(self) -> Result<(Config, Vec<Prepared>), StartError> {
-        let Self { mut sources, kinds, runners, mut problems } = self;
+        if isolation::refuse_stray() {
+            return Err(StartError::Stray);
+        }
+        let Self { mut sources, kinds, runners, child_args, mut problems } = self;
         for (options, kind) in &runners {
             sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
         }
@@ -158,7 +173,12 @@ impl AppBuilder {
                 problems.push(unknown_runnable(options, &kinds));
                 continue;
             };
-            match kind.prepare(options.clone()) {
+            let which = match own {
+                Some(_) => Which::Runner(options.name.to_string()),
+                None => Which::Runnable(options.runnable().to_owned()),
+            };
+            let isolated = isolated(options, which, child_args.clone()).map_err(PrepareError::Other);
+            match isolated.and_then(|isolated| kind.prepare(options.clone(), isolated)) {
                 Ok(runner) => prepared.push(runner),
                 Err(PrepareError::Config(errors)) => problems.push(errors.to_string()),
                 Err(PrepareError::Other(problem)) => problems.push(problem),

@@ -3,16 +3,17 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ekiden_actors::{MethodLimits, RunnerSpec, Runtime};
+use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
 use crate::config::{ConfigErrors, RunnerOptions};
 use crate::device;
+use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
-use crate::runner::{Opener, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
-use crate::serving::{MethodHandle, RunnerEntry};
+use crate::runner::{Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
+use crate::serving::{MethodHandle, Model, RunnerEntry};
 
 /// A kind of runnable, without its type.
-pub(super) trait Kind {
+pub(super) trait Kind: Send {
     /// Its methods' names.
     ///
     /// # Errors
@@ -23,7 +24,13 @@ pub(super) trait Kind {
     ///
     /// # Errors
     /// What is wrong, of the options or else.
-    fn prepare(&self, options: RunnerOptions) -> Result<Prepared, PrepareError>;
+    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError>;
+
+    /// Opens a runnable of this kind in a child process, on this thread.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError>;
 }
 
 /// What is wrong with a runner.
@@ -60,15 +67,22 @@ impl<R: Runnable> Kind for KindOf<R> {
         Ok(declared::<R>()?.into_iter().map(|method| method.name).collect())
     }
 
-    fn prepare(&self, options: RunnerOptions) -> Result<Prepared, PrepareError> {
+    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError> {
         let methods = declared::<R>().map_err(|problem| {
             PrepareError::Other(format!("runnable \"{}\" is declared wrongly: {problem}", options.runnable()))
         })?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let params = self.read_params(&options).map_err(PrepareError::Other)?;
-        let plan = self.plan(&options).map_err(PrepareError::Other)?;
+        let said = options.params.as_ref();
+        let params = self.read_params(said.map(|params| &params.value)).map_err(|error| {
+            let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
+            PrepareError::Other(format!("{origin}: runner \"{}\": {key}: {error}", options.name))
+        })?;
+        let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
+        if isolated.is_some() {
+            plan.reason.push_str(", in a process of its own");
+        }
         let executors = NonZeroUsize::new(plan.executors.len()).ok_or_else(|| {
             PrepareError::Other(format!(
                 "runner \"{}\": the strategy {:?} chose no executors",
@@ -77,21 +91,28 @@ impl<R: Runnable> Kind for KindOf<R> {
         })?;
         let models = options.models.as_ref().map(|models| models.value.clone()).unwrap_or_default();
         let opener = Opener::<R> { params, models, methods: methods.into() };
-        let launch = launcher(&options, opener, plan.clone(), executors);
+        let launch = launcher(&options, opener, plan.clone(), executors, isolated);
         Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })
+    }
+
+    fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
+        let methods = declared::<R>().map_err(OpenError::new)?;
+        let params = self.read_params(opening.params.as_ref()).map_err(OpenError::new)?;
+        let opener = Opener::<R> { params, models: opening.models.clone(), methods: methods.into() };
+        let place = Placement { device: opening.device.clone(), threads: opening.threads };
+        Ok(Box::new(opener.open(&place)?))
     }
 }
 
 impl<R: Runnable> KindOf<R> {
-    fn read_params(&self, options: &RunnerOptions) -> Result<R::Params, String> {
-        match (&options.params, &self.params) {
-            (Some(params), _) => serde_json::from_value(params.value.clone())
-                .map_err(|error| format!("{}: runner \"{}\": params: {error}", params.origin, options.name)),
+    /// The parameters: what configuration says, else what code says.
+    fn read_params(&self, said: Option<&serde_json::Value>) -> Result<R::Params, serde_json::Error> {
+        match (said, &self.params) {
+            (Some(params), _) => serde_json::from_value(params.clone()),
             (None, Some(params)) => Ok(params.clone()),
             // A runnable without parameters takes `()`, one with optional ones an empty table.
             (None, None) => serde_json::from_value(serde_json::Value::Null)
-                .or_else(|_| serde_json::from_value(serde_json::json!({})))
-                .map_err(|error| format!("{}: runner \"{}\": [runners.params]: {error}", options.origin, options.name)),
+                .or_else(|_| serde_json::from_value(serde_json::json!({}))),
         }
     }
 
@@ -117,6 +138,7 @@ fn launcher<R: Runnable>(
     opener: Opener<R>,
     plan: Plan,
     executors: NonZeroUsize,
+    isolated: Option<Isolated>,
 ) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
     let restarts = options.restart_limits();
@@ -144,7 +166,8 @@ fn launcher<R: Runnable>(
         let observer = Arc::new(metrics.observer(&name, &names));
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
         let reason = plan.reason.clone();
-        let actor = runtime.launch(spec, RunnerFactory { opener, places: plan.executors, warm_ups });
+        let factory = RunnerFactory { name: name.clone(), opener, places: plan.executors, warm_ups, isolated };
+        let actor = runtime.launch(spec, factory);
         let methods = about
             .into_iter()
             .enumerate()

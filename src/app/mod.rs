@@ -1,6 +1,7 @@
 //! The embedding API: an app is a set of runners, configured, launched and supervised together.
 
 mod builder;
+mod child;
 mod launch;
 
 pub use builder::{AppBuilder, CheckedApp, StartError};

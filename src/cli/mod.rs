@@ -94,13 +94,14 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Config(_) | StartError::Invalid(_) => Self::Usage(error.to_string()),
-            StartError::Runtime(_) | StartError::Failed { .. } => Self::Run(error.to_string()),
+            StartError::Runtime(_) | StartError::Failed { .. } | StartError::Stray => Self::Run(error.to_string()),
         }
     }
 }
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
+    App::run_child(|| runnables(App::builder()));
     let done = match Cli::parse().command {
         Command::Serve { config, bind } => serve::serve(config, bind),
         Command::Check { file, set } => check::check(file, set),
@@ -154,5 +155,10 @@ fn app(args: ConfigArgs) -> (AppBuilder, String) {
         }
     };
     let builder = set.into_iter().fold(builder.environment(), AppBuilder::set);
-    (builder.runnable::<IrisClf>("iris_clf"), source)
+    (runnables(builder), source)
+}
+
+/// What this program can run, in a child process as well.
+fn runnables(builder: AppBuilder) -> AppBuilder {
+    builder.runnable::<IrisClf>("iris_clf")
 }

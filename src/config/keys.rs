@@ -8,11 +8,14 @@ pub(super) const LIMITS: [&str; 6] =
     ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "retry"];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 8] = [
+pub(super) const RUNNER: [&str; 11] = [
     "runnable",
     "cpu",
     "nvidia_gpu",
     "models",
+    "isolation",
+    "memory_limit",
+    "nice",
     "max_restarts",
     "restart_window_s",
     "restart_backoff_ms",

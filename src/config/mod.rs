@@ -11,7 +11,7 @@
 //! can name it and an error can say where to look. Each layer is read alone before the merge: an error is reported even
 //! where a stronger layer hides it, and all errors are reported at once.
 //!
-//! In the order of reading: [`origin`], [`name`], [`error`]; [`server`] and [`runner`] are the result; `keys`, `values`
+//! In the order of reading: [`origin`], [`name`], [`error`]; [`server`], [`runner`] and [`isolation`] are the result; `keys`, `values`
 //! and `read` are the rules; `tree`, `file`, `env`, `overrides`, `literal` and [`code`] are the layers; [`report`]
 //! prints.
 
@@ -19,6 +19,7 @@ pub mod code;
 mod env;
 pub mod error;
 mod file;
+pub mod isolation;
 mod keys;
 mod literal;
 pub mod name;
@@ -37,6 +38,7 @@ mod values;
 pub use code::{CodeOptions, Setting};
 pub use env::env_form;
 pub use error::{ConfigError, ConfigErrors, Problem};
+pub use isolation::{Isolation, IsolationOptions};
 pub use name::{BindAddress, RunnerName};
 pub use origin::{Layer, Origin, Sourced};
 pub use runner::{EffectiveMethod, MethodOptions, RestartOptions, RunnerOptions};

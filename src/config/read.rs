@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use config::{Value, ValueKind};
 
 use super::error::{ConfigError, Problem};
+use super::isolation::IsolationOptions;
 use super::keys;
 use super::name::RunnerName;
 use super::origin::{Origin, Sourced};
@@ -92,6 +93,7 @@ impl<'a> Reader<'a> {
         options.cpu = self.take(&mut section, "cpu", values::cpu);
         options.nvidia_gpu = self.take(&mut section, "nvidia_gpu", values::nvidia_gpu);
         options.models = self.take(&mut section, "models", values::models);
+        options.isolation = self.isolation(&mut section);
         options.custom_resources = self.custom_resources(&mut section);
         options.method_defaults = self.limits(&mut section);
         options.restarts = self.restarts(&mut section);
@@ -99,6 +101,14 @@ impl<'a> Reader<'a> {
         options.methods = self.methods(key, &mut section);
         self.finish(section, &keys::runner_in_file());
         options
+    }
+
+    fn isolation(&mut self, section: &mut Section) -> IsolationOptions {
+        IsolationOptions {
+            isolation: self.take(section, "isolation", values::isolation),
+            memory_limit: self.take(section, "memory_limit", values::memory),
+            nice: self.take(section, "nice", values::nice),
+        }
     }
 
     fn custom_resources(&mut self, runner: &mut Section) -> BTreeMap<String, Sourced<f64>> {

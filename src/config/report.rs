@@ -6,6 +6,7 @@ use std::time::Duration;
 use ekiden_actors::RestartLimits;
 
 use super::Config;
+use super::isolation::Isolation;
 use super::origin::Sourced;
 use super::runner::{RunnerOptions, pick};
 use super::server::ServerConfig;
@@ -68,6 +69,14 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
     let resources = runner.custom_resources.iter();
     rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));
     rows.push(option_row("models", runner.models.as_ref(), |models| format!("[{}]", models.join(", "))));
+    let isolation = &runner.isolation;
+    rows.extend([
+        row("isolation", &pick(None, isolation.isolation.as_ref(), Isolation::default()), |isolation| {
+            isolation.name().to_owned()
+        }),
+        option_row("memory_limit", isolation.memory_limit.as_ref(), shown),
+        option_row("nice", isolation.nice.as_ref(), shown),
+    ]);
     rows.push(option_row("params", runner.params.as_ref(), shown));
     let (restarts, default) = (&runner.restarts, RestartLimits::default());
     rows.extend([

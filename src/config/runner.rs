@@ -12,6 +12,7 @@ use ekiden_actors::{Batching, MethodLimits, RestartLimits};
 
 use super::env::env_form;
 use super::error::{ConfigError, ConfigErrors, Problem};
+use super::isolation::IsolationOptions;
 use super::name::RunnerName;
 use super::origin::{Layer, Origin, Sourced};
 
@@ -90,6 +91,8 @@ pub struct RunnerOptions {
     pub custom_resources: BTreeMap<String, Sourced<f64>>,
     /// Tags of models in the store.
     pub models: Option<Sourced<Vec<String>>>,
+    /// How its executors are kept apart.
+    pub isolation: IsolationOptions,
     /// What holds for methods that do not say otherwise.
     pub method_defaults: MethodOptions,
     /// Options of single methods by name.
@@ -111,6 +114,7 @@ impl RunnerOptions {
             nvidia_gpu: None,
             custom_resources: BTreeMap::new(),
             models: None,
+            isolation: IsolationOptions::default(),
             method_defaults: MethodOptions::default(),
             methods: BTreeMap::new(),
             restarts: RestartOptions::default(),
@@ -136,6 +140,7 @@ impl RunnerOptions {
             nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
             custom_resources,
             models: stronger_of(self.models, stronger.models),
+            isolation: self.isolation.overlay(stronger.isolation),
             method_defaults: self.method_defaults.overlay(stronger.method_defaults),
             methods,
             restarts: self.restarts.overlay(stronger.restarts),
@@ -256,7 +261,7 @@ pub(super) fn pick<T: Clone>(own: Option<&Sourced<T>>, runner: Option<&Sourced<T
 }
 
 /// The value of the stronger layer; of one layer, the second.
-fn stronger_of<T>(first: Option<Sourced<T>>, second: Option<Sourced<T>>) -> Option<Sourced<T>> {
+pub(super) fn stronger_of<T>(first: Option<Sourced<T>>, second: Option<Sourced<T>>) -> Option<Sourced<T>> {
     match (first, second) {
         (Some(first), Some(second)) if first.layer() > second.layer() => Some(first),
         (first, second) => second.or(first),

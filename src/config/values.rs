@@ -7,6 +7,7 @@ use config::{Value, ValueKind};
 use ekiden_actors::Batching;
 
 use super::error::{Problem, nearest};
+use super::isolation::Isolation;
 use super::name::{BindAddress, RUNNER_NAME_RULE, RunnerName};
 use super::server::LogFormat;
 
@@ -19,6 +20,17 @@ const MOST_CPUS: f64 = 1024.0;
 
 /// More than any machine has.
 const MOST_GPUS: i128 = 1024;
+
+/// What a number of bytes may be written with.
+const MEMORY_UNITS: [(&str, u64); 7] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("KB", 1000),
+    ("MB", 1000_u64.pow(2)),
+    ("GB", 1000_u64.pow(3)),
+];
 
 type Parsed<T> = Result<T, Problem>;
 
@@ -182,6 +194,34 @@ fn word<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Parse
 
 pub(super) fn batching(value: &Value) -> Parsed<Batching> {
     word(value, &[Batching::Adaptive, Batching::Window, Batching::Off], Batching::name)
+}
+
+pub(super) fn isolation(value: &Value) -> Parsed<Isolation> {
+    word(value, &Isolation::ALL, Isolation::name)
+}
+
+pub(super) fn nice(value: &Value) -> Parsed<i32> {
+    whole(value, -20, 19).map(|nice| nice as i32)
+}
+
+/// Bytes, with a unit or without: `"2GiB"`, `"512 MB"`, `1073741824`.
+pub(super) fn memory(value: &Value) -> Parsed<u64> {
+    let text = match &value.kind {
+        ValueKind::String(text) => text.trim(),
+        _ => return count(value, i64::MAX.into()).map(|bytes| bytes.get() as u64),
+    };
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let scale = MEMORY_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
+    // Casts of what is too large saturate.
+    let bytes = number.trim().parse::<f64>().ok().zip(scale).map(|(number, scale)| (number * scale as f64) as u64);
+    match bytes {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => {
+            let units: Vec<&str> = MEMORY_UNITS.iter().map(|(name, _)| *name).collect();
+            wrong(value, format!("bytes above 0: a whole number, or a number with one of {}", units.join(", ")))
+        }
+    }
 }
 
 pub(super) fn log_format(value: &Value) -> Parsed<LogFormat> {

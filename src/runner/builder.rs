@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::strategy::{DefaultStrategy, Strategy};
 use super::{LocalRunner, Runnable};
-use crate::config::{CodeOptions, Setting};
+use crate::config::{CodeOptions, Isolation, Setting};
 
 /// A named runnable plus its resources, limits and models, as code says; `runners.toml` and everything above it in the
 /// layers overrides what is said here.
@@ -75,6 +75,14 @@ impl<R: Runnable> Runner<R> {
     pub fn custom_resource(mut self, name: impl Into<String>, amount: f64) -> Self {
         self.resources.push((name.into(), amount));
         self
+    }
+
+    /// Where its executors live: on threads, or in child processes, which a crash of model code does not outlive.
+    ///
+    /// Processes need [`App::run_child`](crate::App::run_child) as the first line of `main`.
+    #[must_use]
+    pub fn isolation(self, isolation: Isolation) -> Self {
+        self.set("isolation", isolation.name())
     }
 
     /// Rows in a batch, at most.

@@ -23,7 +23,7 @@ pub use strategy::{DefaultStrategy, Placement, Plan, PlanError, Resources, Strat
 pub use typed::{IntoInputs, Method, TypeMismatch};
 
 pub(crate) use methods::Method as DeclaredMethod;
-pub(crate) use open::{Opener, RunnerFactory};
+pub(crate) use open::{Opener, RunnerFactory, on_pool};
 
 /// The methods that `R` declares.
 pub(crate) fn declared<R: Runnable>() -> Result<Vec<DeclaredMethod<R>>, String> {

@@ -1,6 +1,7 @@
 //! Opening runnables on executors: the factory that the supervisor holds.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -10,6 +11,7 @@ use super::methods::Method;
 use super::strategy::Placement;
 use super::{OpenContext, Runnable};
 use crate::device;
+use crate::isolation::{self, Isolated, Opening};
 use crate::serving::{CallInput, Model, ModelWorker};
 use crate::value::{Signature, Values};
 
@@ -54,10 +56,29 @@ impl<R: 'static> Model for Opened<R> {
 
 /// Makes the workers of one runner, each in its own place.
 pub(crate) struct RunnerFactory<R: Runnable> {
+    pub(crate) name: String,
     pub(crate) opener: Opener<R>,
     pub(crate) places: Vec<Placement>,
     /// The methods to warm up, each with the most rows in a batch.
     pub(crate) warm_ups: Vec<(usize, usize)>,
+    /// How its executors' child processes are started; `None` where they live on threads.
+    pub(crate) isolated: Option<Isolated>,
+}
+
+impl<R: Runnable> RunnerFactory<R> {
+    /// What the child process of executor `slot` is to be.
+    fn opening(&self, isolated: &Isolated, slot: usize, place: &Placement) -> Opening {
+        Opening {
+            runner: self.name.clone(),
+            executor: slot,
+            runnable: isolated.runnable.clone(),
+            params: isolated.params.clone(),
+            models: self.opener.models.clone(),
+            device: place.device.clone(),
+            threads: place.threads,
+            limits: isolated.limits,
+        }
+    }
 }
 
 impl<R: Runnable> Factory for RunnerFactory<R>
@@ -68,25 +89,41 @@ where
 
     fn open(&self, slot: usize) -> Result<ModelWorker, OpenError> {
         let place = self.places.get(slot).ok_or_else(|| OpenError::new("the runner has no such executor"))?;
-        Ok(ModelWorker { model: Box::new(self.opener.open(place)?), warm_ups: self.warm_ups.clone() })
+        let model: Box<dyn Model> = match &self.isolated {
+            None => Box::new(self.opener.open(place)?),
+            Some(isolated) => {
+                let signatures = self.opener.methods.iter().map(|method| method.signature.clone()).collect();
+                isolation::open(isolated, self.opening(isolated, slot, place), signatures)?
+            }
+        };
+        Ok(ModelWorker { model, warm_ups: self.warm_ups.clone() })
     }
 
     fn device(&self, slot: usize) -> String {
         self.places.get(slot).map_or_else(String::new, |place| place.device.to_string())
     }
 
-    /// The executor's thread is itself a thread of a rayon pool of its own: Burn's CPU kernels use the pool of the
+    /// The executor's thread, where it is what runs the runnable, is itself a thread of a rayon pool of its own: Burn's CPU kernels use the pool of the
     /// thread they are called on, and get to it without a hop. The pool ends with the executor.
     fn spawn(&self, slot: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let threads = self.places.get(slot).map_or(1, |place| place.threads.get());
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(move |thread| if thread == 0 { name.clone() } else { format!("{name}.{thread}") })
-            // A panic outside the panic boundary is reported by the executor's supervisor; it must not abort.
-            .panic_handler(|_| ())
-            .build()
-            .map_err(io::Error::other)?;
-        pool.spawn(body);
-        Ok(())
+        let threads = self.places.get(slot).map_or(NonZeroUsize::MIN, |place| place.threads);
+        if self.isolated.is_some() {
+            // The threads are in the child.
+            return std::thread::Builder::new().name(name).spawn(body).map(drop);
+        }
+        on_pool(threads, name, body)
     }
+}
+
+/// Runs `body` on a thread of a new rayon pool, which ends with it.
+pub(crate) fn on_pool(threads: NonZeroUsize, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.get())
+        .thread_name(move |thread| if thread == 0 { name.clone() } else { format!("{name}.{thread}") })
+        // A panic outside the panic boundary is reported by the executor's supervisor; it must not abort.
+        .panic_handler(|_| ())
+        .build()
+        .map_err(io::Error::other)?;
+    pool.spawn(body);
+    Ok(())
 }

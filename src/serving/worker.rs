@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ekiden_actors::{CallError, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
+use ekiden_actors::{CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
 
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
 
@@ -13,6 +13,19 @@ pub(crate) trait Model {
 
     /// Runs `method` once on the rows of all `parts`, and returns the outputs of all rows.
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError>;
+
+    /// What ends a run from another thread, where something can.
+    fn kill_switch(&self) -> Option<KillSwitch> {
+        None
+    }
+
+    /// Why it is of no use any more, where that shows while it is idle.
+    fn lost(&self) -> Option<Exit> {
+        None
+    }
+
+    /// Has `wake` called when `lost` has something to tell.
+    fn on_loss(&self, _wake: Box<dyn Fn() + Send>) {}
 }
 
 /// The inputs of one call, which fit their method's signature.
@@ -81,8 +94,14 @@ impl Worker for ModelWorker {
             let steps =
                 std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
             for rows in steps.chain([most]) {
-                self.warm(method, rows, ran).map_err(|error| {
-                    OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {}", CallError::from(error)))
+                self.warm(method, rows, ran).map_err(|error| match error {
+                    RunError::Lost(Exit::ProcessDied(how)) => {
+                        OpenError::process_died(format!("while it was being warmed up with {rows} rows, {how}"))
+                    }
+                    error => {
+                        let error = CallError::from(error);
+                        OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {error}"))
+                    }
                 })?;
             }
         }
@@ -102,6 +121,18 @@ impl Worker for ModelWorker {
             }
             _ => Ok(vec![Ok(outputs)]),
         }
+    }
+
+    fn kill_switch(&self) -> Option<KillSwitch> {
+        self.model.kill_switch()
+    }
+
+    fn lost(&self) -> Option<Exit> {
+        self.model.lost()
+    }
+
+    fn on_loss(&self, wake: Box<dyn Fn() + Send>) {
+        self.model.on_loss(wake);
     }
 
     fn join(input: &CallInput, pieces: Vec<Values>) -> Result<Values, MethodError> {

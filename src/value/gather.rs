@@ -95,3 +95,20 @@ pub(crate) fn concat(parts: &[Rows<'_>], dim: usize) -> Result<Array, String> {
     };
     joined.map_err(|error| error.to_string())
 }
+
+/// Copies the bytes of these rows side by side along `dim` into `out`. They must fit together, as [`shape`] tells, and
+/// take up all of it.
+#[cfg(unix)]
+pub(crate) fn write(parts: &[Rows<'_>], dim: usize, out: &mut [u8]) {
+    let blocks = parts.first().map_or(0, |(array, _)| array.around(dim).0);
+    let mut out = out;
+    for block in 0..blocks {
+        for (array, rows) in parts {
+            let (_, row) = array.around(dim);
+            let start = (block * array.shape().dims()[dim] + rows.start) * row;
+            let (place, rest) = out.split_at_mut(rows.len() * row);
+            place.copy_from_slice(&array.data()[start..start + rows.len() * row]);
+            out = rest;
+        }
+    }
+}

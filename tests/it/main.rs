@@ -17,6 +17,7 @@ mod config;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;
+mod isolation;
 mod kit;
 mod refusals;
 mod supervision;

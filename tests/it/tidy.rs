@@ -57,6 +57,18 @@ const RULES: &[Rule] = &[
         why: "the embedding API has no actix types: it works in any program",
     },
     Rule {
+        paths: &["src/isolation/"],
+        except: &[],
+        words: &["burn", "actix", "crate::app", "crate::http", "crate::runner"],
+        why: "a child process runs a `Model`, and what that is made of is the app's affair",
+    },
+    Rule {
+        paths: &["src/", "actors/src/"],
+        except: &["src/isolation/memory.rs"],
+        words: &["unsafe {", "unsafe fn", "unsafe impl", "unsafe_code"],
+        why: "mapping shared memory is the one thing that cannot be done without, and it is explained there",
+    },
+    Rule {
         paths: &["src/", "actors/src/"],
         except: &["src/device.rs"],
         words: &["feature =", "feature=", "cfg_attr"],
@@ -169,6 +181,9 @@ fn each_rule_finds_what_it_is_for() {
     check("src/value/spec.rs", "use crate::codec::DecodeError;", true);
     check("src/runner/data.rs", "use burn::tensor::Tensor;", false);
     check("src/runner/data.rs", "use crate::app::App;", true);
+    check("src/isolation/child.rs", "use crate::runner::Opener;", true);
+    check("src/isolation/child.rs", "let map = unsafe { map_mut(file)? };", true);
+    check("src/isolation/memory.rs", "let map = unsafe { map_mut(file)? };", false);
     check("src/serving/mod.rs", "use actix::Addr;", true);
     check("src/app/mod.rs", "pub fn configure(self, config: &mut actix_web::web::ServiceConfig)", true);
     check("src/device.rs", "#[cfg(feature = \"wgpu\")]", false);

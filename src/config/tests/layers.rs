@@ -109,6 +109,7 @@ fn every_listed_key_is_read() {
         "models" | keys::METHODS => "[]",
         "params" | "custom_resources" => "{}",
         "batching" => "'off'",
+        "isolation" => "'process'",
         "retry" => "true",
         _ => "1",
     };

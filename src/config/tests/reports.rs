@@ -23,6 +23,9 @@ runner iris_clf (runnable iris_clf)
   nvidia_gpu              not set          default
   custom_resources.tpu    2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
   models                  [iris:latest]    runners.toml:7
+  isolation               thread           default
+  memory_limit            not set          default
+  nice                    not set          default
   params                  {"weights":"x"}  runners.toml:9
   max_restarts            5                default
   restart_window_s        60               default

@@ -32,6 +32,12 @@ struct RunnerLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExitLabels {
+    runner: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     runner: String,
     state: &'static str,
@@ -71,7 +77,7 @@ pub struct Metrics {
     execution: Histograms,
     queue_rows: Family<MethodLabels, Gauge<i64, AtomicI64>>,
     restarts: Family<RunnerLabels, Counter>,
-    exits: Family<RunnerLabels, Counter>,
+    exits: Family<ExitLabels, Counter>,
     states: Family<StateLabels, Gauge<i64, AtomicI64>>,
 }
 
@@ -96,7 +102,7 @@ impl Metrics {
         let restarts = Family::default();
         registry.register("executor_restarts", "Executors rebuilt", restarts.clone());
         let exits = Family::default();
-        registry.register("executor_exits", "Executors that ended without having been told to", exits.clone());
+        registry.register("executor_exits", "Executors that ended without having been told to, by how", exits.clone());
         let states = Family::default();
         registry.register("runner_state", "1 for the state that the runner is in", states.clone());
         Self { registry, calls, queue_wait, batch_rows, execution, queue_rows, restarts, exits, states }
@@ -127,7 +133,8 @@ impl Metrics {
         RunnerObserver {
             methods: methods.iter().map(by_method).collect(),
             restarts: self.restarts.get_or_create(&labels).clone(),
-            exits: self.exits.get_or_create(&labels).clone(),
+            exits: Exit::FAILURES
+                .map(|kind| (kind, self.exits.get_or_create(&ExitLabels { runner: runner.clone(), kind }).clone())),
             states: RunnerState::ALL.map(state),
         }
     }
@@ -177,7 +184,7 @@ struct MethodMetrics {
 pub(crate) struct RunnerObserver {
     methods: Arc<[MethodMetrics]>,
     restarts: Counter,
-    exits: Counter,
+    exits: [(&'static str, Counter); Exit::FAILURES.len()],
     states: [(RunnerState, Gauge<i64, AtomicI64>); RunnerState::ALL.len()],
 }
 
@@ -211,8 +218,10 @@ impl Observer for RunnerObserver {
         }
     }
 
-    fn executor_exited(&self, _executor: usize, _exit: &Exit) {
-        self.exits.inc();
+    fn executor_exited(&self, _executor: usize, exit: &Exit) {
+        if let Some((_, counter)) = self.exits.iter().find(|(kind, _)| *kind == exit.kind()) {
+            counter.inc();
+        }
     }
 
     fn executor_restarted(&self, _executor: usize) {

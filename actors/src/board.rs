@@ -42,8 +42,16 @@ enum Seat<W: Worker> {
     Idle,
     /// Its executor has been woken, or is between two batches.
     Awake,
-    /// Its executor runs this.
-    Running(Arc<Batch<W>>),
+    /// Its executor runs this, and since when.
+    Running(Arc<Batch<W>>, Instant),
+}
+
+/// One executor's hold on its seat. It ends when the supervisor takes the executor for gone, whether it is or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tenure {
+    pub(crate) seat: usize,
+    /// How many others sat there before.
+    nth: u64,
 }
 
 /// What an executor does next.
@@ -55,12 +63,24 @@ pub(crate) enum Next<W: Worker> {
     Retire,
 }
 
+/// An executor has run a batch for longer than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stuck {
+    pub(crate) tenure: Tenure,
+    /// When that was found.
+    found: Instant,
+    /// How long it may.
+    pub(crate) timeout: Duration,
+}
+
 /// What the outside must do after an operation.
 pub(crate) struct Effects<W: Worker> {
     /// Wake this executor.
     pub(crate) wake: Option<usize>,
     /// Wake these too, to see a change of phase.
     pub(crate) dismissed: Vec<usize>,
+    /// These executors have run one batch for longer than it may.
+    pub(crate) stuck: Vec<Stuck>,
     /// Have [`Board::alarm`] called for these methods at these times.
     pub(crate) alarms: Vec<(usize, Instant)>,
     /// End these calls, each of the method before it, with the error behind it. Some may have ended before.
@@ -77,7 +97,7 @@ impl<W: Worker> Effects<W> {
 
 impl<W: Worker> Default for Effects<W> {
     fn default() -> Self {
-        Self { wake: None, dismissed: Vec::new(), alarms: Vec::new(), ended: Vec::new(), done: None }
+        Self { wake: None, dismissed: Vec::new(), stuck: Vec::new(), alarms: Vec::new(), ended: Vec::new(), done: None }
     }
 }
 
@@ -95,6 +115,8 @@ pub(crate) struct Board<W: Worker> {
     pub(crate) back_at: Option<Instant>,
     methods: Vec<Method<W>>,
     seats: Vec<Seat<W>>,
+    /// How many executors have sat in each seat and left it.
+    left: Vec<u64>,
     /// The seats of idle executors; the last to have become idle is the first to be woken, its caches being warm.
     idle: Vec<usize>,
     /// An executor that has been woken and has not looked yet. It will wake the next one if it leaves work.
@@ -120,6 +142,7 @@ impl<W: Worker> Board<W> {
                 .map(|(at, limits)| Method { queue: Queue::new(at, limits), alarm: None, unproven: 0 })
                 .collect(),
             seats: (0..executors).map(|_| Seat::Vacant).collect(),
+            left: vec![0; executors],
             idle: Vec::with_capacity(executors),
             waking: None,
             returned: VecDeque::new(),
@@ -178,7 +201,7 @@ impl<W: Worker> Board<W> {
             match seat {
                 Seat::Vacant => {}
                 Seat::Idle | Seat::Awake => self.free_in.push(first),
-                Seat::Running(batch) => self.free_in.push(batch.run.as_ref().map_or(0.0, |run| remaining(run, now))),
+                Seat::Running(batch, _) => self.free_in.push(batch.run.as_ref().map_or(0.0, |run| remaining(run, now))),
             }
         }
         if self.free_in.is_empty() {
@@ -194,15 +217,19 @@ impl<W: Worker> Board<W> {
 
     /// Whether a batch of `method` runs.
     fn runs(&self, method: usize) -> bool {
-        self.seats.iter().any(|seat| matches!(seat, Seat::Running(batch) if batch.method == method))
+        self.seats.iter().any(|seat| matches!(seat, Seat::Running(batch, _) if batch.method == method))
     }
 
-    /// The executor of `seat` asks for work, having finished what it ran.
-    pub(crate) fn next(&mut self, seat: usize, now: Instant, effects: &mut Effects<W>) -> Next<W> {
+    /// An executor asks for work, having finished what it ran.
+    pub(crate) fn next(&mut self, tenure: Tenure, now: Instant, effects: &mut Effects<W>) -> Next<W> {
+        if !self.holds(tenure) {
+            return Next::Retire;
+        }
+        let seat = tenure.seat;
         match std::mem::replace(&mut self.seats[seat], Seat::Awake) {
             // The wake was meant for the executor that sat here before.
             Seat::Idle => self.idle.retain(|&idle| idle != seat),
-            Seat::Running(batch) => effects.done = Some(batch),
+            Seat::Running(batch, _) => effects.done = Some(batch),
             Seat::Vacant | Seat::Awake => {}
         }
         if self.waking == Some(seat) {
@@ -216,7 +243,10 @@ impl<W: Worker> Board<W> {
             Some(mut batch) => {
                 batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
                 let batch = Arc::new(batch);
-                self.seats[seat] = Seat::Running(Arc::clone(&batch));
+                self.seats[seat] = Seat::Running(Arc::clone(&batch), now);
+                if let Some(end) = self.latest_end(batch.method, now) {
+                    self.set_alarm(batch.method, end, effects);
+                }
                 Next::Run(batch)
             }
             None if matches!(self.phase, Phase::Draining) => {
@@ -234,13 +264,24 @@ impl<W: Worker> Board<W> {
         next
     }
 
+    /// Who sits in `seat`, or the next who will.
+    pub(crate) fn tenure(&self, seat: usize) -> Tenure {
+        Tenure { seat, nth: self.left[seat] }
+    }
+
+    /// Whether the executor has not been taken for gone.
+    pub(crate) fn holds(&self, tenure: Tenure) -> bool {
+        self.tenure(tenure.seat) == tenure
+    }
+
     /// The alarm of `method` has gone off.
     pub(crate) fn alarm(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
         self.methods[method].alarm = None;
+        self.find_stuck(method, now, effects);
         let mut gone = Vec::new();
         let mut next = self.methods[method].queue.expire(now, &mut gone);
         let running = self.seats.iter().filter_map(|seat| match seat {
-            Seat::Running(batch) => Some(batch.as_ref()),
+            Seat::Running(batch, _) => Some(batch.as_ref()),
             _ => None,
         });
         for batch in running.chain(&self.returned).filter(|batch| batch.method == method) {
@@ -261,8 +302,41 @@ impl<W: Worker> Board<W> {
         self.rouse(method, now, effects);
     }
 
-    /// An executor has ended. What it ran, if anything, is handed back.
+    /// Finds executors that have run a batch of `method` for too long, and has the others looked at in time. Who is
+    /// found is looked at again after as long, if it is still there.
+    fn find_stuck(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
+        let Some(timeout) = self.methods[method].queue.limits().batch_timeout else { return };
+        let mut next: Option<Instant> = None;
+        for (seat, state) in self.seats.iter_mut().enumerate() {
+            let Seat::Running(batch, since) = state else { continue };
+            if batch.method != method {
+                continue;
+            }
+            if now.saturating_duration_since(*since) >= timeout {
+                *since = now;
+                effects.stuck.push(Stuck { tenure: Tenure { seat, nth: self.left[seat] }, found: now, timeout });
+            }
+            next = [next, since.checked_add(timeout)].into_iter().flatten().min();
+        }
+        if let Some(next) = next {
+            self.set_alarm(method, next, effects);
+        }
+    }
+
+    /// Whether it still runs the batch that it was found with.
+    pub(crate) fn is_stuck(&self, stuck: &Stuck) -> bool {
+        self.holds(stuck.tenure)
+            && matches!(self.seats[stuck.tenure.seat], Seat::Running(_, since) if since == stuck.found)
+    }
+
+    /// When a batch of `method` that starts now must have ended.
+    fn latest_end(&self, method: usize, now: Instant) -> Option<Instant> {
+        self.methods[method].queue.limits().batch_timeout.and_then(|timeout| now.checked_add(timeout))
+    }
+
+    /// An executor has ended, or is taken for gone. What it ran, if anything, is handed back.
     pub(crate) fn leave(&mut self, seat: usize, effects: &mut Effects<W>) -> Option<Arc<Batch<W>>> {
+        self.left[seat] += 1;
         self.idle.retain(|&idle| idle != seat);
         let left = std::mem::replace(&mut self.seats[seat], Seat::Vacant);
         if self.waking == Some(seat) {
@@ -270,7 +344,7 @@ impl<W: Worker> Board<W> {
             self.wake_one(effects);
         }
         match left {
-            Seat::Running(batch) => Some(batch),
+            Seat::Running(batch, _) => Some(batch),
             Seat::Vacant | Seat::Idle | Seat::Awake => None,
         }
     }
@@ -281,7 +355,10 @@ impl<W: Worker> Board<W> {
     }
 
     /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.
-    pub(crate) fn ran(&mut self, batch: &Batch<W>, execution: Duration, effects: &mut Effects<W>) {
+    pub(crate) fn ran(&mut self, tenure: Tenure, batch: &Batch<W>, execution: Duration, effects: &mut Effects<W>) {
+        if !self.holds(tenure) {
+            return;
+        }
         let method = &mut self.methods[batch.method];
         if let Some(run) = &batch.run {
             method.queue.observe(batch.shape(), batch.rows(), execution, run.started + execution);
@@ -367,7 +444,7 @@ impl<W: Worker> Board<W> {
             batch.entries.into_iter().chain(batch.rest).for_each(|entry| end(batch.method, entry.call));
         }
         for seat in &self.seats {
-            if let Seat::Running(batch) = seat {
+            if let Seat::Running(batch, _) = seat {
                 let entries = batch.entries.iter().chain(&batch.rest);
                 entries.for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
             }
@@ -391,7 +468,7 @@ impl<W: Worker> Board<W> {
     /// Rows of `method` that wait.
     pub(crate) fn queued(&self, method: usize) -> usize {
         let running = self.seats.iter().filter_map(|seat| match seat {
-            Seat::Running(batch) if batch.method == method => Some(rows(&batch.rest)),
+            Seat::Running(batch, _) if batch.method == method => Some(rows(&batch.rest)),
             _ => None,
         });
         let returned = self.returned.iter().filter(|batch| batch.method == method);

@@ -66,6 +66,7 @@ mod tests {
             window: Duration::from_secs(60),
             backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(1),
+            ..RestartLimits::default()
         })
     }
 
@@ -115,6 +116,7 @@ mod tests {
             let ms = Duration::from_millis;
             let limits = RestartLimits {
                 max_restarts, window: ms(window), backoff: ms(backoff), max_backoff: ms(max_backoff),
+                ..RestartLimits::default()
             };
             let mut budget = Budget::new(limits.clone());
             let mut now = Instant::now();
@@ -139,7 +141,8 @@ mod tests {
     #[test]
     fn no_limits_are_too_large() {
         let (max_restarts, longest) = (40, Duration::MAX);
-        let limits = RestartLimits { max_restarts, window: longest, backoff: longest, max_backoff: longest };
+        let limits =
+            RestartLimits { max_restarts, window: longest, backoff: longest, max_backoff: longest, max_abandoned: 0 };
         let mut budget = Budget::new(limits);
         for n in 0..max_restarts {
             let jitter = f64::from(n % 2);

@@ -5,15 +5,16 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 
 use crate::batcher::{Alarm, Batcher};
-use crate::board::{Board, Effects, Next, Phase};
+use crate::board::{Board, Effects, Next, Phase, Stuck, Tenure};
 use crate::call::{Call, Ended};
 use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
 use crate::recovery::{Failure, Toll};
+use crate::supervisor::FoundStuck;
 use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
 
 pub(crate) struct Desk<W: Worker> {
@@ -28,6 +29,7 @@ pub(crate) struct Desk<W: Worker> {
 struct Addresses<W: Worker> {
     executors: Vec<Option<Addr<Executor<W>>>>,
     batchers: Vec<Option<Addr<Batcher<W>>>>,
+    supervisor: Option<Recipient<FoundStuck>>,
 }
 
 impl<W: Worker> Desk<W> {
@@ -36,6 +38,7 @@ impl<W: Worker> Desk<W> {
             addresses: Mutex::new(Addresses {
                 executors: (0..executors).map(|_| None).collect(),
                 batchers: limits.iter().map(|_| None).collect(),
+                supervisor: None,
             }),
             timeouts: limits.iter().map(|limits| limits.timeout).collect(),
             board: Mutex::new(Board::new(limits, executors)),
@@ -77,10 +80,10 @@ impl<W: Worker> Desk<W> {
         taken
     }
 
-    /// What the executor of `seat` does next.
-    pub(crate) fn next(&self, seat: usize) -> Next<W> {
+    /// What an executor does next.
+    pub(crate) fn next(&self, tenure: Tenure) -> Next<W> {
         let mut effects = Effects::default();
-        let next = self.board().next(seat, Instant::now(), &mut effects);
+        let next = self.board().next(tenure, Instant::now(), &mut effects);
         self.carry_out(effects);
         next
     }
@@ -91,8 +94,9 @@ impl<W: Worker> Desk<W> {
         self.carry_out(effects);
     }
 
-    /// Gives each call of a batch that ran what became of it.
-    pub(crate) fn answer(&self, batch: &Batch<W>, outcomes: Outcomes<W::Output>, started: Instant) {
+    /// Gives each call of a batch that ran what became of it. What comes from an executor that was taken for gone is as
+    /// good as any other answer, if it is the first.
+    pub(crate) fn answer(&self, tenure: Tenure, batch: &Batch<W>, outcomes: Outcomes<W::Output>, started: Instant) {
         let ended = Instant::now();
         for (entry, outcome) in batch.entries.iter().zip(outcomes) {
             let output = match outcome {
@@ -110,7 +114,7 @@ impl<W: Worker> Desk<W> {
         }
         let execution = ended.saturating_duration_since(started);
         let mut effects = Effects::default();
-        self.board().ran(batch, execution, &mut effects);
+        self.board().ran(tenure, batch, execution, &mut effects);
         self.carry_out(effects);
         let waits: Vec<Duration> =
             batch.entries.iter().map(|entry| started.saturating_duration_since(entry.call.arrived)).collect();
@@ -128,21 +132,42 @@ impl<W: Worker> Desk<W> {
     }
 
     /// Answers a batch that failed, or has it run again, whole or in parts.
-    pub(crate) fn recover(&self, batch: &Batch<W>, failure: Failure) -> bool {
+    pub(crate) fn recover(&self, tenure: Tenure, batch: &Batch<W>, failure: Failure) {
         let mut effects = Effects::default();
-        let is_free = self.board().recover(batch, failure, &mut effects);
+        let mut board = self.board();
+        // Else that has been done.
+        if board.holds(tenure) {
+            board.recover(batch, failure, &mut effects);
+        }
+        drop(board);
         self.carry_out(effects);
-        is_free
     }
 
-    /// The executor of `seat` has ended; what it ran is recovered.
+    /// The executor of `seat` has ended, or is taken for gone; what it ran is recovered.
     pub(crate) fn leave(&self, seat: usize, cause: &str) -> Toll {
         self.addresses().executors[seat] = None;
         let mut effects = Effects::default();
-        let left = self.board().leave(seat, &mut effects);
+        let mut board = self.board();
+        let left = board.leave(seat, &mut effects);
+        let is_free =
+            left.as_ref().is_some_and(|batch| board.recover(batch, Failure::Crash(cause.into()), &mut effects));
+        let forgiven = board.take_forgiven();
+        drop(board);
         self.carry_out(effects);
-        let is_free = left.is_some_and(|batch| self.recover(&batch, Failure::Crash(cause.into())));
-        Toll { is_free, forgiven: self.board().take_forgiven() }
+        Toll { is_free, forgiven }
+    }
+
+    pub(crate) fn holds(&self, tenure: Tenure) -> bool {
+        self.board().holds(tenure)
+    }
+
+    pub(crate) fn is_stuck(&self, stuck: &Stuck) -> bool {
+        self.board().is_stuck(stuck)
+    }
+
+    /// Who sits in `seat`, or the next who will.
+    pub(crate) fn tenure(&self, seat: usize) -> Tenure {
+        self.board().tenure(seat)
     }
 
     pub(crate) fn open(&self) {
@@ -190,6 +215,10 @@ impl<W: Worker> Desk<W> {
         self.addresses().batchers[method].clone()
     }
 
+    pub(crate) fn seat_supervisor(&self, address: Recipient<FoundStuck>) {
+        self.addresses().supervisor = Some(address);
+    }
+
     pub(crate) fn seat_batcher(&self, method: usize, address: Addr<Batcher<W>>) {
         self.addresses().batchers[method] = Some(address);
     }
@@ -216,6 +245,12 @@ impl<W: Worker> Desk<W> {
             let batcher = self.addresses().batchers[method].clone();
             if let Some(batcher) = batcher {
                 batcher.do_send(Alarm(at));
+            }
+        }
+        for stuck in effects.stuck {
+            let supervisor = self.addresses().supervisor.clone();
+            if let Some(supervisor) = supervisor {
+                supervisor.do_send(FoundStuck(stuck));
             }
         }
         self.wake(effects.wake.into_iter().chain(effects.dismissed));

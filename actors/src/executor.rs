@@ -6,12 +6,12 @@ use std::time::Instant;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, System};
 use tokio::sync::oneshot;
 
-use crate::board::Next;
+use crate::board::{Next, Tenure};
 use crate::desk::Desk;
 use crate::guard::guarded;
 use crate::queue::Batch;
 use crate::recovery::Failure;
-use crate::{Exit, Factory, MethodError, OpenError, Part, RunError, Worker};
+use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Part, RunError, Worker};
 
 /// Says that there is something to do, or a change of phase to see.
 #[derive(Message)]
@@ -20,7 +20,7 @@ pub(crate) struct Wake;
 
 pub(crate) struct Executor<W: Worker> {
     desk: Arc<Desk<W>>,
-    seat: usize,
+    tenure: Tenure,
     /// Gone once it has panicked, or the executor has retired.
     worker: Option<Box<W>>,
     end: Option<oneshot::Sender<End<W>>>,
@@ -34,7 +34,8 @@ struct End<W> {
 
 /// What happens on an executor's thread, as its supervisor hears of it.
 pub(crate) enum Event<W: Worker> {
-    Ready(actix::Addr<Executor<W>>),
+    /// Its worker is open, and may be killed from elsewhere by this.
+    Ready(actix::Addr<Executor<W>>, Option<KillSwitch>),
     Exited(Exit),
 }
 
@@ -43,20 +44,22 @@ pub(crate) enum Event<W: Worker> {
 pub(crate) fn live<F: Factory>(
     factory: &F,
     desk: Arc<Desk<F::Worker>>,
-    seat: usize,
+    tenure: Tenure,
     report: impl Fn(Event<F::Worker>),
 ) {
     let open = || {
-        let mut worker = factory.open(seat)?;
+        let mut worker = factory.open(tenure.seat)?;
         worker.warm_up(&mut |run| desk.observe(&run))?;
-        Ok::<_, OpenError>(worker)
+        Ok::<_, OpenError>((worker.kill_switch(), worker))
     };
     let End { exit, worker } = match guarded(open) {
         Err(message) => End { exit: Exit::Panicked(message), worker: None },
         Ok(Err(error)) => End { exit: error.into_exit(), worker: None },
-        Ok(Ok(worker)) => run(Executor { desk, seat, worker: Some(Box::new(worker)), end: None }, |address| {
-            report(Event::Ready(address));
-        }),
+        Ok(Ok((kill, worker))) => {
+            run(Executor { desk, tenure, worker: Some(Box::new(worker)), end: None }, |address| {
+                report(Event::Ready(address, kill));
+            })
+        }
     };
     if exit == Exit::Drained {
         // Nobody waits for its calls: it ends in good order.
@@ -112,7 +115,7 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
             if let Some(exit) = self.worker.as_ref().and_then(|worker| worker.lost()) {
                 break exit;
             }
-            match self.desk.next(self.seat) {
+            match self.desk.next(self.tenure) {
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,
                 Next::Run(batch) => match guarded(|| self.run(&batch)) {
@@ -140,7 +143,7 @@ impl<W: Worker> Executor<W> {
         let started = Instant::now();
         let failure = match worker.run(batch.method, &parts) {
             Ok(outcomes) if outcomes.len() == parts.len() => {
-                self.desk.answer(batch, outcomes, started);
+                self.desk.answer(self.tenure, batch, outcomes, started);
                 return Ok(());
             }
             Ok(outcomes) => {
@@ -151,7 +154,7 @@ impl<W: Worker> Executor<W> {
             Err(RunError::OutOfMemory(message)) => MethodError::failed(message).before_run(),
             Err(RunError::Lost(exit)) => return Err(exit),
         };
-        self.desk.recover(batch, Failure::Error(failure));
+        self.desk.recover(self.tenure, batch, Failure::Error(failure));
         Ok(())
     }
 }

@@ -68,6 +68,8 @@ pub struct MethodLimits {
     /// Whether a batch may be run again: whole when its executor crashed, and in halves to find the call that the failure
     /// is due to. Without, it is answered to all calls of the batch; `Batching::Off` keeps them apart.
     pub retry: bool,
+    /// How long a batch may run: an executor that takes longer is stuck, and is killed or abandoned. `None`: for ever.
+    pub batch_timeout: Option<Duration>,
 }
 
 impl Default for MethodLimits {
@@ -79,6 +81,7 @@ impl Default for MethodLimits {
             max_queue_size: nonzero(10_000),
             timeout: Some(Duration::from_secs(60)),
             retry: true,
+            batch_timeout: None,
         }
     }
 }
@@ -94,6 +97,9 @@ pub struct RestartLimits {
     pub backoff: Duration,
     /// The longest delay.
     pub max_backoff: Duration,
+    /// The most executors that are stuck in a batch, cannot be killed and have been replaced at one time; one more makes
+    /// the runner `failed`.
+    pub max_abandoned: u32,
 }
 
 impl Default for RestartLimits {
@@ -103,6 +109,7 @@ impl Default for RestartLimits {
             window: Duration::from_secs(60),
             backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(10),
+            max_abandoned: 1,
         }
     }
 }

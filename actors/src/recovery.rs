@@ -180,7 +180,7 @@ mod tests {
         loop {
             // All that can run do so at the same time.
             for seat in 0..executors {
-                if let Next::Run(batch) = board.next(seat, now, &mut Effects::default()) {
+                if let Next::Run(batch) = board.next(board.tenure(seat), now, &mut Effects::default()) {
                     running.push((seat, batch));
                 }
             }
@@ -195,7 +195,7 @@ mod tests {
                     for entry in &batch.entries {
                         let _ = entry.call.add(entry.rows.clone(), expected(0, &entry.call.input));
                     }
-                    board.ran(&batch, Duration::ZERO, &mut effects);
+                    board.ran(board.tenure(seat), &batch, Duration::ZERO, &mut effects);
                 } else if nature == Nature::Deadly {
                     let left = board.leave(seat, &mut effects).expect("it ran");
                     found.charged += usize::from(!board.recover(&left, Failure::Crash("dead".into()), &mut effects));
@@ -210,7 +210,7 @@ mod tests {
         }
         // The method goes on; where it can, it proves whose fault it was.
         let batch = crate::queue::Batch::new(0, Vec::new());
-        board.ran(&batch, Duration::ZERO, &mut Effects::default());
+        board.ran(board.tenure(0), &batch, Duration::ZERO, &mut Effects::default());
         found.forgiven = board.take_forgiven();
         found.runs -= 1;
         for (id, reply) in replies.into_iter().enumerate() {

@@ -99,6 +99,9 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The names of all exits that nobody asked for.
+    pub const FAILURES: [&'static str; 5] = ["open_failed", "panicked", "process_died", "stuck", "device_lost"];
+
     /// The name in the API, logs and metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -147,6 +150,8 @@ pub struct RunnerStatus {
     pub executors: Vec<ExecutorStatus>,
     /// Executors rebuilt since the start.
     pub restarts: u64,
+    /// Executors that are stuck, have been replaced, and have not ended.
+    pub abandoned: u32,
     /// The last exits, the newest last, at most [`RunnerStatus::EXITS_KEPT`].
     pub exits: Vec<ExitRecord>,
 }

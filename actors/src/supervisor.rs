@@ -1,5 +1,9 @@
 //! The actor of one runner: it opens executors through the factory, classifies their exits, and rebuilds them.
 
+mod stuck;
+
+pub(crate) use stuck::FoundStuck;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,12 +11,14 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::watch;
 
 use crate::batcher::{Batcher, Dismiss};
+use crate::board::Tenure;
 use crate::budget::{Budget, Restart};
 use crate::desk::Desk;
 use crate::executor::{self, Event};
 use crate::recovery::Toll;
 use crate::{
-    ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, RestartLimits, RunnerState, RunnerStatus, Worker,
+    ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, KillSwitch, RestartLimits, RunnerState, RunnerStatus,
+    Worker,
 };
 
 pub(crate) struct Supervisor<F: Factory> {
@@ -20,6 +26,11 @@ pub(crate) struct Supervisor<F: Factory> {
     factory: Arc<F>,
     desk: Arc<Desk<F::Worker>>,
     budget: Budget,
+    max_abandoned: u32,
+    /// What kills each executor, where something can.
+    kill_switches: Vec<Option<KillSwitch>>,
+    /// Why each executor is being killed.
+    killed_for: Vec<Option<Exit>>,
     batchers: Vec<Option<Addr<Batcher<F::Worker>>>>,
     /// When each executor that is away will be rebuilt.
     due_back: Vec<Option<Instant>>,
@@ -28,11 +39,11 @@ pub(crate) struct Supervisor<F: Factory> {
     published: watch::Sender<RunnerStatus>,
 }
 
-/// Something happened to the executor of `seat`.
+/// Something happened to an executor.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Happened<W: Worker> {
-    seat: usize,
+    tenure: Tenure,
     event: Event<W>,
 }
 
@@ -64,7 +75,10 @@ impl<F: Factory> Supervisor<F> {
             name,
             factory,
             desk,
+            max_abandoned: restarts.max_abandoned,
             budget: Budget::new(restarts),
+            kill_switches: vec![None; status.executors.len()],
+            killed_for: vec![None; status.executors.len()],
             batchers: (0..methods).map(|_| None).collect(),
             due_back: vec![None; status.executors.len()],
             status,
@@ -81,7 +95,14 @@ impl<F: Factory> Supervisor<F> {
                 restarts: 0,
             })
             .collect();
-        RunnerStatus { state: RunnerState::Starting, cause: None, executors, restarts: 0, exits: Vec::new() }
+        RunnerStatus {
+            state: RunnerState::Starting,
+            cause: None,
+            executors,
+            restarts: 0,
+            abandoned: 0,
+            exits: Vec::new(),
+        }
     }
 
     fn start_batcher(&mut self, method: usize, ctx: &Context<Self>) {
@@ -97,14 +118,15 @@ impl<F: Factory> Supervisor<F> {
         let desk = Arc::clone(&self.desk);
         let factory = Arc::clone(&self.factory);
         let supervisor = ctx.address();
+        let tenure = self.desk.tenure(seat);
         let body = move || {
-            let mut last_words = LastWords { seat, supervisor: Some(supervisor.clone()) };
-            executor::live(factory.as_ref(), desk, seat, |event| supervisor.do_send(Happened { seat, event }));
+            let mut last_words = LastWords { tenure, supervisor: Some(supervisor.clone()) };
+            executor::live(factory.as_ref(), desk, tenure, |event| supervisor.do_send(Happened { tenure, event }));
             last_words.supervisor = None;
         };
         if let Err(error) = self.factory.spawn(seat, format!("{}/{seat}", self.name), Box::new(body)) {
             let exit = Exit::OpenFailed(format!("no thread could be started: {error}").into());
-            ctx.address().do_send(Happened::<F::Worker> { seat, event: Event::Exited(exit) });
+            ctx.address().do_send(Happened::<F::Worker> { tenure, event: Event::Exited(exit) });
         }
     }
 
@@ -112,6 +134,7 @@ impl<F: Factory> Supervisor<F> {
         let Toll { is_free, forgiven } = self.desk.leave(seat, &exit.to_string());
         self.budget.forgive(forgiven);
         self.status.executors[seat].state = ExecutorState::Stopped;
+        self.kill_switches[seat] = None;
         if exit != Exit::Drained {
             tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
             self.record(seat, &exit);
@@ -120,6 +143,9 @@ impl<F: Factory> Supervisor<F> {
                 (_, RunnerState::Draining) if !self.desk.has_waiting() => {}
                 // What a worker says when it is first opened, it will say again.
                 (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}"), ctx),
+                (Exit::Stuck(_), _) if self.status.abandoned > self.max_abandoned => {
+                    self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit), ctx);
+                }
                 _ if is_free => self.restart_after(Duration::ZERO, seat, &exit, ctx),
                 _ => self.restart(seat, &exit, ctx),
             }
@@ -273,6 +299,7 @@ impl<F: Factory> Actor for Supervisor<F> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.desk.observer().state_changed(RunnerState::Starting, None);
+        self.desk.seat_supervisor(ctx.address().recipient());
         for method in 0..self.batchers.len() {
             self.start_batcher(method, ctx);
         }
@@ -298,15 +325,23 @@ impl<F: Factory> Drop for Supervisor<F> {
 impl<F: Factory> Handler<Happened<F::Worker>> for Supervisor<F> {
     type Result = ();
 
-    fn handle(&mut self, Happened { seat, event }: Happened<F::Worker>, ctx: &mut Self::Context) {
+    fn handle(&mut self, Happened { tenure, event }: Happened<F::Worker>, ctx: &mut Self::Context) {
+        let seat = tenure.seat;
+        if !self.desk.holds(tenure) {
+            return self.came_back(seat);
+        }
         match event {
-            Event::Ready(executor) => {
+            Event::Ready(executor, kill_switch) => {
+                self.kill_switches[seat] = kill_switch;
                 self.status.executors[seat].state = ExecutorState::Ready;
                 self.desk.seat_executor(seat, executor.clone());
                 self.publish();
                 executor.do_send(executor::Wake);
             }
-            Event::Exited(exit) => self.exited(seat, exit, ctx),
+            Event::Exited(exit) => {
+                let exit = self.killed_for[seat].take().unwrap_or(exit);
+                self.exited(seat, exit, ctx);
+            }
         }
     }
 }
@@ -350,7 +385,7 @@ impl<F: Factory> Handler<Drain> for Supervisor<F> {
 
 /// Reports an executor's thread that ended without a word: a panic outside the panic boundary.
 struct LastWords<F: Factory> {
-    seat: usize,
+    tenure: Tenure,
     /// Gone once nothing is left to report.
     supervisor: Option<Addr<Supervisor<F>>>,
 }
@@ -359,7 +394,7 @@ impl<F: Factory> Drop for LastWords<F> {
     fn drop(&mut self) {
         if let Some(supervisor) = &self.supervisor {
             let event = Event::Exited(Exit::Panicked("the executor's thread was lost".into()));
-            supervisor.do_send(Happened { seat: self.seat, event });
+            supervisor.do_send(Happened { tenure: self.tenure, event });
         }
     }
 }

@@ -4,11 +4,11 @@
 pub(super) const SERVER: [&str; 6] = ["bind", "workers", "max_body_bytes", "grace_s", "log_format", "access_log"];
 
 /// Limits of a method; at a runner they are the defaults of its methods.
-pub(super) const LIMITS: [&str; 6] =
-    ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "retry"];
+pub(super) const LIMITS: [&str; 7] =
+    ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "batch_timeout_ms", "retry"];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 11] = [
+pub(super) const RUNNER: [&str; 12] = [
     "runnable",
     "cpu",
     "nvidia_gpu",
@@ -20,6 +20,7 @@ pub(super) const RUNNER: [&str; 11] = [
     "restart_window_s",
     "restart_backoff_ms",
     "max_restart_backoff_ms",
+    "max_abandoned",
 ];
 
 /// The runner's name; the other layers name the runner by it.

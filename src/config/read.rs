@@ -127,6 +127,7 @@ impl<'a> Reader<'a> {
             max_latency: self.take(section, "max_latency_ms", values::milliseconds),
             max_queue_size: self.take(section, "max_queue_size", values::rows),
             timeout: self.take(section, "timeout_ms", values::timeout),
+            batch_timeout: self.take(section, "batch_timeout_ms", values::timeout),
             retry: self.take(section, "retry", values::flag),
         }
     }
@@ -137,6 +138,7 @@ impl<'a> Reader<'a> {
             window: self.take(section, "restart_window_s", values::window),
             backoff: self.take(section, "restart_backoff_ms", values::milliseconds),
             max_backoff: self.take(section, "max_restart_backoff_ms", values::milliseconds),
+            max_abandoned: self.take(section, "max_abandoned", values::restarts),
         }
     }
 

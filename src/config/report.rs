@@ -84,6 +84,7 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
         row("restart_window_s", &pick(None, restarts.window.as_ref(), default.window), seconds),
         row("restart_backoff_ms", &pick(None, restarts.backoff.as_ref(), default.backoff), milliseconds),
         row("max_restart_backoff_ms", &pick(None, restarts.max_backoff.as_ref(), default.max_backoff), milliseconds),
+        row("max_abandoned", &pick(None, restarts.max_abandoned.as_ref(), default.max_abandoned), shown),
     ]);
     // No method has an empty name: this asks for the runner's own defaults.
     rows.extend(if methods.is_empty() { method_rows(runner, "", "") } else { Vec::new() });
@@ -100,6 +101,7 @@ fn method_rows(runner: &RunnerOptions, method: &str, prefix: &str) -> Vec<Row> {
         row(key("max_latency_ms"), &limits.max_latency, milliseconds),
         row(key("max_queue_size"), &limits.max_queue_size, shown),
         row(key("timeout_ms"), &limits.timeout, |timeout| milliseconds(&timeout.unwrap_or_default())),
+        row(key("batch_timeout_ms"), &limits.batch_timeout, |timeout| milliseconds(&timeout.unwrap_or_default())),
         row(key("retry"), &limits.retry, shown),
     ]
 }

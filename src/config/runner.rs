@@ -31,6 +31,8 @@ pub struct MethodOptions {
     pub max_queue_size: Option<Sourced<NonZeroUsize>>,
     /// The deadline of calls that bring none; `Some(None)`: explicitly none.
     pub timeout: Option<Sourced<Option<Duration>>>,
+    /// How long a batch may run; `Some(None)`: explicitly for ever.
+    pub batch_timeout: Option<Sourced<Option<Duration>>>,
     /// Whether a batch that failed is run again.
     pub retry: Option<Sourced<bool>>,
 }
@@ -45,6 +47,7 @@ impl MethodOptions {
             max_latency: stronger_of(self.max_latency, stronger.max_latency),
             max_queue_size: stronger_of(self.max_queue_size, stronger.max_queue_size),
             timeout: stronger_of(self.timeout, stronger.timeout),
+            batch_timeout: stronger_of(self.batch_timeout, stronger.batch_timeout),
             retry: stronger_of(self.retry, stronger.retry),
         }
     }
@@ -61,6 +64,8 @@ pub struct RestartOptions {
     pub backoff: Option<Sourced<Duration>>,
     /// The longest delay.
     pub max_backoff: Option<Sourced<Duration>>,
+    /// The most executors that are stuck and have been replaced at one time.
+    pub max_abandoned: Option<Sourced<u32>>,
 }
 
 impl RestartOptions {
@@ -70,6 +75,7 @@ impl RestartOptions {
             window: stronger_of(self.window, stronger.window),
             backoff: stronger_of(self.backoff, stronger.backoff),
             max_backoff: stronger_of(self.max_backoff, stronger.max_backoff),
+            max_abandoned: stronger_of(self.max_abandoned, stronger.max_abandoned),
         }
     }
 }
@@ -204,6 +210,11 @@ impl RunnerOptions {
                 default.max_queue_size,
             ),
             timeout: pick(own.and_then(|own| own.timeout.as_ref()), runner.timeout.as_ref(), default.timeout),
+            batch_timeout: pick(
+                own.and_then(|own| own.batch_timeout.as_ref()),
+                runner.batch_timeout.as_ref(),
+                default.batch_timeout,
+            ),
             retry: pick(own.and_then(|own| own.retry.as_ref()), runner.retry.as_ref(), default.retry),
         }
     }
@@ -217,6 +228,7 @@ impl RunnerOptions {
             max_latency: effective.max_latency.value,
             max_queue_size: effective.max_queue_size.value,
             timeout: effective.timeout.value,
+            batch_timeout: effective.batch_timeout.value,
             retry: effective.retry.value,
         }
     }
@@ -224,12 +236,13 @@ impl RunnerOptions {
     /// The limits of restarts, with defaults for what nobody said.
     pub fn restart_limits(&self) -> RestartLimits {
         let default = RestartLimits::default();
-        let RestartOptions { max_restarts, window, backoff, max_backoff } = &self.restarts;
+        let RestartOptions { max_restarts, window, backoff, max_backoff, max_abandoned } = &self.restarts;
         RestartLimits {
             max_restarts: pick(None, max_restarts.as_ref(), default.max_restarts).value,
             window: pick(None, window.as_ref(), default.window).value,
             backoff: pick(None, backoff.as_ref(), default.backoff).value,
             max_backoff: pick(None, max_backoff.as_ref(), default.max_backoff).value,
+            max_abandoned: pick(None, max_abandoned.as_ref(), default.max_abandoned).value,
         }
     }
 }
@@ -247,6 +260,8 @@ pub struct EffectiveMethod {
     pub max_queue_size: Sourced<NonZeroUsize>,
     /// The deadline of calls that bring none.
     pub timeout: Sourced<Option<Duration>>,
+    /// How long a batch may run.
+    pub batch_timeout: Sourced<Option<Duration>>,
     /// Whether a batch that failed is run again.
     pub retry: Sourced<bool>,
 }

@@ -24,6 +24,7 @@ struct Runner<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     restarts: u64,
+    abandoned: u32,
     plan: &'a str,
     executors: Vec<Executor>,
     methods: Vec<Method<'a>>,
@@ -41,6 +42,7 @@ struct Executor {
 struct Exit {
     executor: usize,
     unix_time_s: u64,
+    kind: &'static str,
     cause: String,
 }
 
@@ -100,6 +102,7 @@ struct Limits {
     max_latency_ms: f64,
     max_queue_size: usize,
     timeout_ms: Option<f64>,
+    batch_timeout_ms: Option<f64>,
     retry: bool,
 }
 
@@ -125,6 +128,7 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
     let exits = status.exits.iter().map(|record| Exit {
         executor: record.executor,
         unix_time_s: record.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        kind: record.exit.kind(),
         cause: record.exit.to_string(),
     });
     Runner {
@@ -133,6 +137,7 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         state: status.state.name(),
         cause: status.cause.as_ref().map(ToString::to_string),
         restarts: status.restarts,
+        abandoned: status.abandoned,
         plan: &runner.plan,
         executors: executors.collect(),
         methods: runner.methods.iter().map(method).collect(),
@@ -153,6 +158,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
             max_latency_ms: ms(limits.max_latency),
             max_queue_size: limits.max_queue_size.get(),
             timeout_ms: limits.timeout.map(ms),
+            batch_timeout_ms: limits.batch_timeout.map(ms),
             retry: limits.retry,
         },
         queued_rows: method.queued_rows(),

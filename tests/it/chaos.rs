@@ -128,9 +128,10 @@ fn every_call_is_answered_rightly_while_executors_die() {
     let deaths = shared.deaths.load(Ordering::Relaxed);
     assert!(deaths > 20, "only {deaths} executors died");
     let count = |name: &str| metric(server.get("/metrics").text(), name).expect("it is counted");
+    let exits = |kind: &str| count(&format!(r#"ekiden_executor_exits_total{{runner="mortal",kind="{kind}"}}"#));
     eventually("each executor that ended is rebuilt", || {
         let ended = (deaths + shared.unopened.load(Ordering::Relaxed)) as f64;
-        count(r#"ekiden_executor_exits_total{runner="mortal"}"#) == ended
+        exits("panicked") + exits("open_failed") == ended
             && count(r#"ekiden_executor_restarts_total{runner="mortal"}"#) == ended
     });
     assert!(shared.unopened.load(Ordering::Relaxed) > 0);

@@ -75,7 +75,7 @@ fn a_runner_out_of_budget_fails_with_its_cause_and_alone() {
         (r#"ekiden_runner_state{runner="fragile",state="failed"}"#, 1.0),
         (r#"ekiden_runner_state{runner="sound",state="ready"}"#, 1.0),
         (r#"ekiden_executor_restarts_total{runner="fragile"}"#, 4.0),
-        (r#"ekiden_executor_exits_total{runner="fragile"}"#, 5.0),
+        (r#"ekiden_executor_exits_total{runner="fragile",kind="panicked"}"#, 5.0),
         (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="crashed"}"#, 2.0),
         (r#"ekiden_calls_total{runner="fragile",method="echo",outcome="unavailable"}"#, 2.0),
     ]);

@@ -41,10 +41,13 @@ struct Setup {
     /// How many executors die whatever they do, and how many batchers.
     strikes: usize,
     batcher_strikes: usize,
-    /// The chances that a call breaks its executors, that its method refuses it, that its caller drops the reply.
+    /// The chances that a call breaks its executors, that it runs for ever, that its method refuses it, that its caller drops the reply.
     deadly: f64,
+    endless: f64,
     refused: f64,
     dropped: f64,
+    /// Whether an executor that is stuck can be killed.
+    killable: bool,
     /// How many calls have yet to come when the runner is drained, and how long that may take.
     left_at_drain: usize,
     grace: Option<Duration>,
@@ -66,6 +69,7 @@ impl Setup {
                 window: *pick(rng, &[ms(50), ms(10_000)]),
                 backoff: *pick(rng, &[ms(0), ms(1), ms(10)]),
                 max_backoff: ms(40),
+                max_abandoned: *pick(rng, &[0, 1, 30]),
             },
             calls: rng.usize(1..=80),
             burst: *pick(rng, &[1, 1, 4, 30]),
@@ -79,6 +83,8 @@ impl Setup {
             strikes: 0,
             batcher_strikes: 0,
             deadly: 0.0,
+            endless: 0.0,
+            killable: rng.bool(),
             refused: 0.0,
             dropped: 0.0,
             left_at_drain: *pick(rng, &[0, 0, 5]),
@@ -94,6 +100,7 @@ impl Setup {
             strikes: *pick(rng, &[0, 2, 8]),
             batcher_strikes: *pick(rng, &[0, 0, 3]),
             deadly: *pick(rng, &[0.0, 0.0, 0.05]),
+            endless: *pick(rng, &[0.0, 0.0, 0.05]),
             refused: *pick(rng, &[0.0, 0.05]),
             dropped: *pick(rng, &[0.0, 0.3]),
             grace: *pick(rng, &[None, None, Some(ms(0)), Some(ms(15))]),
@@ -111,6 +118,8 @@ fn method(rng: &mut Rng) -> MethodLimits {
         max_queue_size: size(rng, &[1, 8, 40, 10_000]),
         timeout: *pick(rng, &[None, None, Some(ms(3)), Some(ms(30))]),
         retry: rng.f64() < 0.8,
+        // Longer than any batch runs that ends by itself.
+        batch_timeout: *pick(rng, &[None, Some(ms(12)), Some(ms(50))]),
     }
 }
 
@@ -173,6 +182,11 @@ fn in_a_storm_every_call_is_answered_once() {
         "run again",
         "halved after crashes",
         "a crash was forgiven",
+        "stuck, killed",
+        "stuck, abandoned",
+        "came back",
+        "answered late",
+        "too many abandoned",
         "restarted",
         "budget spent",
         "unavailable",

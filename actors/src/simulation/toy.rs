@@ -13,6 +13,8 @@ pub(crate) enum Nature {
     Refused,
     /// It breaks every executor that it runs on.
     Deadly,
+    /// It runs for ever, or nearly so.
+    Endless,
 }
 
 #[derive(Debug)]

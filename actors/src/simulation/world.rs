@@ -17,7 +17,7 @@ use super::Setup;
 use super::record::Record;
 use super::toy::Toy;
 use crate::CallError;
-use crate::board::{Board, Effects, Phase};
+use crate::board::{Board, Effects, Phase, Stuck, Tenure};
 use crate::budget::Budget;
 use crate::call::Ended;
 use crate::queue::Batch;
@@ -65,6 +65,10 @@ enum Event {
         seat: usize,
         drained: bool,
     },
+    /// The supervisor hears that an executor is stuck.
+    Stuck(Stuck),
+    /// An executor that was abandoned, counted from 0, ends its batch after all.
+    ComeBack(usize),
     Rebuild(usize),
     Ready(usize),
     /// A batcher is asked to be reminded.
@@ -89,7 +93,8 @@ enum Executor {
     Opening,
     /// Its mailbox is empty.
     Listening,
-    Running(Arc<Batch<Toy>>),
+    /// Since when it is to be found stuck, or to have been.
+    Running(Arc<Batch<Toy>>, Instant),
     /// It has ended, and the supervisor does not know yet.
     Unheard,
     Restarting(Instant),
@@ -98,6 +103,7 @@ enum Executor {
 
 struct Seat {
     executor: Executor,
+    tenure: Tenure,
     /// How many executors have died here: what was sent to one never reaches the next.
     life: u32,
     /// Wakes that arrived while it ran.
@@ -140,11 +146,16 @@ pub(super) struct World<'a> {
     /// Calls that have come, accepted or not.
     arrived: usize,
     trials: Vec<Known>,
+    /// Executors that were abandoned, until they come back.
+    abandoned: Vec<Option<(Tenure, Arc<Batch<Toy>>)>>,
+    /// How many executors the supervisor is about to hear of, because they are stuck.
+    found: usize,
 }
 
 impl<'a> World<'a> {
     pub(super) fn new(setup: &'a Setup, rng: Rng) -> Self {
-        let seat = |_| Seat { executor: Executor::Opening, life: 0, mail: 0 };
+        let board = Board::new(setup.methods.iter().cloned(), setup.executors);
+        let seat = |seat| Seat { executor: Executor::Opening, tenure: board.tenure(seat), life: 0, mail: 0 };
         let batcher = |_| Batcher { alive: true, life: 0, timer: None };
         Self {
             setup,
@@ -153,15 +164,17 @@ impl<'a> World<'a> {
             events: BinaryHeap::new(),
             planned: 0,
             wakes: 0,
-            board: Board::new(setup.methods.iter().cloned(), setup.executors),
-            budget: Budget::new(setup.restarts.clone()),
             seats: (0..setup.executors).map(seat).collect(),
+            board,
+            budget: Budget::new(setup.restarts.clone()),
             batchers: (0..setup.methods.len()).map(batcher).collect(),
             searched: vec![None; setup.methods.len()],
             calls: BTreeMap::new(),
             open: BTreeSet::new(),
             arrived: 0,
             trials: Vec::new(),
+            abandoned: Vec::new(),
+            found: 0,
         }
     }
 
@@ -217,7 +230,7 @@ impl<'a> World<'a> {
             }
             Event::Send(seat) => {
                 self.wakes -= 1;
-                if matches!(self.seats[seat].executor, Executor::Listening | Executor::Running(_)) {
+                if matches!(self.seats[seat].executor, Executor::Listening | Executor::Running(..)) {
                     self.wakes += 1;
                     self.soon(Event::Wake { seat, life: self.seats[seat].life });
                 }
@@ -226,7 +239,7 @@ impl<'a> World<'a> {
                 self.wakes -= 1;
                 match self.seats[seat].executor {
                     Executor::Listening if self.seats[seat].life == life => self.work(seat, tally),
-                    Executor::Running(_) if self.seats[seat].life == life => self.seats[seat].mail += 1,
+                    Executor::Running(..) if self.seats[seat].life == life => self.seats[seat].mail += 1,
                     _ => {}
                 }
             }
@@ -237,11 +250,13 @@ impl<'a> World<'a> {
                     tally.add(if self.wakes > 0 { "a woken executor died" } else { "an idle executor died" });
                     self.kill(seat);
                 }
-                Executor::Running(_) => self.kill(seat),
+                Executor::Running(..) => self.kill(seat),
                 _ => {}
             },
             Event::Finish { .. } | Event::Die { .. } => {}
             Event::Exit { seat, drained } => self.exited(seat, drained, tally),
+            Event::Stuck(stuck) => self.stuck(&stuck, tally),
+            Event::ComeBack(nth) => self.come_back(nth, tally),
             Event::Rebuild(seat) => self.rebuild(seat, tally),
             Event::Ready(seat) => self.ready(seat),
             Event::Alarm { method, life, at } => {
@@ -292,6 +307,10 @@ impl<'a> World<'a> {
             if self.batchers[method].alive {
                 self.soon(Event::Alarm { method, life: self.batchers[method].life, at });
             }
+        }
+        for stuck in effects.stuck {
+            self.found += 1;
+            self.soon(Event::Stuck(stuck));
         }
         for seat in effects.wake.into_iter().chain(effects.dismissed) {
             self.wakes += 1;

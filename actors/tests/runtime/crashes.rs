@@ -7,7 +7,7 @@ use std::thread;
 
 use ekiden_actors::{CallError, ExecutorState, Exit, MethodLimits, OpenError, RestartLimits, RunnerState};
 
-use crate::stage::{Act, LONG, Stage, answer, block_on, bounded, gate, lock, ms, size};
+use crate::stage::{Act, LONG, Stage, answer, block_on, bounded, gate, lock, size};
 
 fn no_restarts() -> RestartLimits {
     RestartLimits { max_restarts: 0, ..RestartLimits::default() }
@@ -28,7 +28,7 @@ fn nothing_is_lost_while_workers_panic_at_random() {
         let panics = Arc::new(AtomicUsize::new(0));
         let before = {
             let (rng, panics) = (Mutex::new(fastrand::Rng::with_seed(7)), Arc::clone(&panics));
-            // A batch that breaks two executors is given up, so that none may panic twice.
+            // A call that breaks two executors is found guilty, so that none may panic twice.
             let unlucky: Mutex<HashSet<u64>> = Mutex::default();
             Box::new(move |values: &[u64]| {
                 let mut unlucky = lock(&unlucky);
@@ -40,7 +40,7 @@ fn nothing_is_lost_while_workers_panic_at_random() {
             })
         };
         let limits = MethodLimits { max_batch_size: size(8), timeout: None, ..MethodLimits::default() };
-        let restarts = RestartLimits { max_restarts: u32::MAX, window: LONG, backoff: ms(1), max_backoff: ms(1) };
+        let restarts = RestartLimits { max_restarts: u32::MAX, ..Stage::default().restarts };
         let scene = Arc::new(Stage { executors: 3, limits, restarts, before, ..Stage::default() }.start());
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {

@@ -6,4 +6,5 @@
 mod calls;
 mod crashes;
 mod drain;
+mod hangs;
 mod stage;

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use ekiden_actors::{
-    BatchReport, CallError, CallOptions, Exit, Factory, Handle, MethodError, MethodLimits, Observer, OpenError,
-    Outcomes, Part, Reply, RestartLimits, RunError, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime, Worker,
+    BatchReport, CallError, CallOptions, Exit, Factory, Handle, KillSwitch, MethodError, MethodLimits, Observer,
+    OpenError, Outcomes, Part, Reply, RestartLimits, RunError, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime,
+    Worker,
 };
 
 /// The bound of every wait. It passes only where something hangs.
@@ -85,6 +86,14 @@ impl Keeper {
     pub(crate) fn open(&self) {
         let _ = self.open.send(());
     }
+
+    /// What opens the gate once for whoever stands there.
+    pub(crate) fn opener(&self) -> impl Fn() + Send + Sync + use<> {
+        let open = self.open.clone();
+        move || {
+            let _ = open.send(());
+        }
+    }
 }
 
 /// What a call does when it runs.
@@ -102,6 +111,8 @@ pub(crate) enum Act {
     /// The method returns too few outputs.
     Swallow,
     Gate(Arc<Gate>),
+    /// As `Gate`, and is lost for this reason after it.
+    GateAndLost(Arc<Gate>, Exit),
     /// As `Gate`, and panics after it.
     GateAndPanic(Arc<Gate>),
     /// Does something when the input is dropped.
@@ -145,6 +156,7 @@ pub(crate) struct Script {
     /// Sees the values of each batch before it runs.
     before: Before,
     on_drop: Box<dyn Fn() + Send + Sync>,
+    kill_switch: Option<KillSwitch>,
     /// Whether there are no threads to be had.
     no_threads: bool,
     opened: AtomicUsize,
@@ -176,6 +188,10 @@ impl Worker for Toy {
                 Act::PanicOddly => std::panic::panic_any(7_u8),
                 Act::Swallow => return Ok(Vec::new()),
                 Act::Gate(gate) => gate.pass(),
+                Act::GateAndLost(gate, exit) => {
+                    gate.pass();
+                    return Err(RunError::Lost(exit.clone()));
+                }
                 Act::GateAndPanic(gate) => {
                     gate.pass();
                     panic!("told to, behind the gate");
@@ -184,6 +200,10 @@ impl Worker for Toy {
         }
         let output = |part: &Part<'_, Input>| answer(part.input.value, part.input.rows)[part.rows.clone()].to_vec();
         Ok(parts.iter().map(output).map(Ok).collect())
+    }
+
+    fn kill_switch(&self) -> Option<KillSwitch> {
+        self.0.kill_switch.clone()
     }
 
     fn join(input: &Input, pieces: Vec<Vec<u64>>) -> Result<Vec<u64>, MethodError> {
@@ -266,8 +286,9 @@ impl Observer for Counts {
         self.add(state.name());
     }
 
-    fn executor_exited(&self, _: usize, _: &Exit) {
+    fn executor_exited(&self, _: usize, exit: &Exit) {
         self.add("executor exited");
+        self.add(exit.kind());
     }
 
     fn executor_restarted(&self, _: usize) {
@@ -283,6 +304,8 @@ pub(crate) struct Stage {
     pub(crate) open: Open,
     pub(crate) before: Before,
     pub(crate) on_drop: Box<dyn Fn() + Send + Sync>,
+    /// What kills a worker.
+    pub(crate) kill_switch: Option<KillSwitch>,
     /// Whether there are no threads to be had.
     pub(crate) no_threads: bool,
 }
@@ -292,10 +315,17 @@ impl Default for Stage {
         Self {
             executors: 1,
             limits: MethodLimits { timeout: None, ..MethodLimits::default() },
-            restarts: RestartLimits { max_restarts: 1_000, window: LONG, backoff: ms(1), max_backoff: ms(2) },
+            restarts: RestartLimits {
+                max_restarts: 1_000,
+                window: LONG,
+                backoff: ms(1),
+                max_backoff: ms(2),
+                max_abandoned: 1,
+            },
             open: Box::new(|_, _| Ok(())),
             before: Box::new(|_| ()),
             on_drop: Box::new(|| ()),
+            kill_switch: None,
             no_threads: false,
         }
     }
@@ -318,6 +348,7 @@ impl Stage {
             open: self.open,
             before: self.before,
             on_drop: self.on_drop,
+            kill_switch: self.kill_switch,
             no_threads: self.no_threads,
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),

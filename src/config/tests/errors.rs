@@ -71,9 +71,10 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, cpu, nvidia_gpu, models, isolation, memory_limit, nice, max_restarts, restart_window_s, restart_backoff_ms, \
-        max_restart_backoff_ms, batching, max_batch_size, max_latency_ms, max_queue_size, timeout_ms, retry, \
-        custom_resources, params, runnable_method_configs";
+    const RUNNER: &str = "name, runnable, cpu, nvidia_gpu, models, isolation, memory_limit, nice, max_restarts, \
+        restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, \
+        max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \
+        runnable_method_configs";
     check(
         "max_bach_size = 1",
         &format!(r#"unknown key "max_bach_size"; did you mean "max_batch_size"? allowed: {RUNNER}"#),
@@ -90,7 +91,7 @@ fn unknown_keys() {
     file("[[runners]]\nname = 'a'\n[[runners.runnable_method_configs]]\nname = 'predict'\ntimeout = 3\n").fails(
         "runners.toml:5: runners[0] \"a\": runnable_method_configs[0] \"predict\": unknown key \"timeout\"; did \
          you mean \"timeout_ms\"? allowed: \
-         name, batching, max_batch_size, max_latency_ms, max_queue_size, timeout_ms, retry",
+         name, batching, max_batch_size, max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry",
     );
 }
 
@@ -221,9 +222,9 @@ fn variables() {
         "1",
         r#"could mean "Weights" or "weights"; use --set instead"#,
     );
-    let runner = "RUNNABLE, CPU, NVIDIA_GPU, MODELS, ISOLATION, MEMORY_LIMIT, NICE, MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, \
-        MAX_RESTART_BACKOFF_MS, BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, RETRY, \
-        CUSTOM_RESOURCES, PARAMS, METHODS";
+    let runner = "RUNNABLE, CPU, NVIDIA_GPU, MODELS, ISOLATION, MEMORY_LIMIT, NICE, MAX_RESTARTS, RESTART_WINDOW_S, \
+        RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, \
+        MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY, CUSTOM_RESOURCES, PARAMS, METHODS";
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__MAX_BACH_SIZE",
         "1",
@@ -232,7 +233,7 @@ fn variables() {
         ),
     );
     check_env("EKIDEN__RUNNERS__IRIS_CLF__NAME", "x", &format!("unknown key \"NAME\"; allowed: {runner}"));
-    let limits = "BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, RETRY";
+    let limits = "BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY";
     check_env("EKIDEN__RUNNERS__IRIS_CLF__METHODS__P", "x", &format!("names no option; allowed: {limits}"));
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__METHODS__P__RETRI",

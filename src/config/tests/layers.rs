@@ -29,11 +29,13 @@ max_batch_size = 20
 max_latency_ms = 0.25
 max_queue_size = 7
 timeout_ms = 0
+batch_timeout_ms = 9
 retry = false
 max_restarts = 0
 restart_window_s = 1.5
 restart_backoff_ms = 1
 max_restart_backoff_ms = 2
+max_abandoned = 3
   [runners.params]
   Weights = "x"
   "dotted.Key" = [1, 2.5, { deepKey = true }]
@@ -77,6 +79,7 @@ fn every_key_of_the_file() {
         max_latency: Duration::from_micros(250),
         max_queue_size: rows(7),
         timeout: None,
+        batch_timeout: Some(Duration::from_millis(9)),
         retry: false,
     };
     assert_eq!(zebra.method_limits("other"), limits);
@@ -87,6 +90,7 @@ fn every_key_of_the_file() {
         window: Duration::from_millis(1500),
         backoff: Duration::from_millis(1),
         max_backoff: Duration::from_millis(2),
+        max_abandoned: 3,
     };
     assert_eq!(zebra.restart_limits(), restarts);
 

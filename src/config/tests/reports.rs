@@ -19,24 +19,26 @@ fn a_table_with_origins() {
   access_log      false           default
 
 runner iris_clf (runnable iris_clf)
-  cpu                     4                runners.toml:5
-  nvidia_gpu              not set          default
-  custom_resources.tpu    2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
-  models                  [iris:latest]    runners.toml:7
-  isolation               thread           default
-  memory_limit            not set          default
-  nice                    not set          default
-  params                  {"weights":"x"}  runners.toml:9
-  max_restarts            5                default
-  restart_window_s        60               default
-  restart_backoff_ms      100              default
-  max_restart_backoff_ms  10000            default
-  predict.batching        adaptive         default
-  predict.max_batch_size  20               runners.toml:6
-  predict.max_latency_ms  10               default
-  predict.max_queue_size  10000            default
-  predict.timeout_ms      0.5              EKIDEN__RUNNERS__IRIS_CLF__TIMEOUT_MS
-  predict.retry           false            --set runners.iris_clf.retry
+  cpu                       4                runners.toml:5
+  nvidia_gpu                not set          default
+  custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
+  models                    [iris:latest]    runners.toml:7
+  isolation                 thread           default
+  memory_limit              not set          default
+  nice                      not set          default
+  params                    {"weights":"x"}  runners.toml:9
+  max_restarts              5                default
+  restart_window_s          60               default
+  restart_backoff_ms        100              default
+  max_restart_backoff_ms    10000            default
+  max_abandoned             1                default
+  predict.batching          adaptive         default
+  predict.max_batch_size    20               runners.toml:6
+  predict.max_latency_ms    10               default
+  predict.max_queue_size    10000            default
+  predict.timeout_ms        0.5              EKIDEN__RUNNERS__IRIS_CLF__TIMEOUT_MS
+  predict.batch_timeout_ms  0                default
+  predict.retry             false            --set runners.iris_clf.retry
 "#;
     assert_eq!(render(&config, |_| vec!["predict".to_owned()]), expected);
 }

@@ -39,6 +39,7 @@ impl World<'_> {
         let nature = match chance {
             chance if chance < self.setup.deadly => Nature::Deadly,
             chance if chance < self.setup.deadly + self.setup.refused => Nature::Refused,
+            chance if limits.batch_timeout.is_some() && 1.0 - chance < self.setup.endless => Nature::Endless,
             _ => Nature::Good,
         };
         let rows = self.rng.usize(1..=self.setup.rows);

@@ -86,6 +86,12 @@ impl World<'_> {
                 record.input()
             );
         }
+        for seat in self.seats.iter().filter(|_| self.found == 0) {
+            let Executor::Running(batch, since) = &seat.executor else { continue };
+            let Some(timeout) = self.setup.methods[batch.method].batch_timeout else { continue };
+            let is_found = self.now <= *since + timeout + slack || !self.batchers[batch.method].alive;
+            assert!(is_found, "an executor is stuck, and nobody has noticed");
+        }
         for method in 0..self.setup.methods.len() {
             // A call that has ended, or been put back, may still lie there until somebody comes across it.
             let of_method = || self.calls.values().filter(|record| record.method == method);
@@ -116,7 +122,7 @@ impl World<'_> {
         }
         let held = |record: &Record| {
             self.seats.iter().any(|seat| match &seat.executor {
-                Executor::Running(batch) => batch.rest.iter().any(|entry| entry.call.input.id == record.input().id),
+                Executor::Running(batch, _) => batch.rest.iter().any(|entry| entry.call.input.id == record.input().id),
                 _ => false,
             })
         };

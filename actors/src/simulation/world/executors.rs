@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Event, Executor, Seat, Tally, World};
-use crate::board::{Effects, Next};
+use crate::board::{Effects, Next, Stuck};
+use crate::call::Ended;
 use crate::queue::{Batch, Entry};
 use crate::recovery::Failure;
-use crate::simulation::toy::{Nature, Toy};
+use crate::simulation::toy::{Input, Nature, Toy, expected};
 use crate::{Part, RunError, Worker};
 
 impl World<'_> {
@@ -14,7 +15,7 @@ impl World<'_> {
     pub(super) fn work(&mut self, seat: usize, tally: &mut Tally) {
         loop {
             let mut effects = Effects::default();
-            let next = self.board.next(seat, self.now, &mut effects);
+            let next = self.board.next(self.seats[seat].tenure, self.now, &mut effects);
             self.carry_out(effects, tally);
             match next {
                 Next::Run(batch) => return self.start(seat, batch, tally),
@@ -36,9 +37,12 @@ impl World<'_> {
         self.check_batch(&batch, tally);
         let life = self.seats[seat].life;
         let takes = self.setup.run.mul_f64(self.rng.f64());
-        let is_deadly = batch.entries.iter().any(|entry| entry.call.input.nature == Nature::Deadly);
-        self.seats[seat].executor = Executor::Running(batch);
-        if is_deadly || self.rng.f64() < self.setup.death {
+        let has = |nature| batch.entries.iter().any(|entry| entry.call.input.nature == nature);
+        let (is_deadly, is_endless) = (has(Nature::Deadly), has(Nature::Endless));
+        self.seats[seat].executor = Executor::Running(batch, self.now);
+        if is_endless {
+            // It is found, or struck.
+        } else if is_deadly || self.rng.f64() < self.setup.death {
             self.plan(takes, Event::Die { seat, life });
         } else {
             self.plan(takes, Event::Finish { seat, life });
@@ -46,7 +50,9 @@ impl World<'_> {
     }
 
     pub(super) fn finish(&mut self, seat: usize, tally: &mut Tally) {
-        let Executor::Running(batch) = &self.seats[seat].executor else { panic!("it finishes what it does not run") };
+        let Executor::Running(batch, _) = &self.seats[seat].executor else {
+            panic!("it finishes what it does not run")
+        };
         let batch = Arc::clone(batch);
         let part = |entry: &Entry<Toy>| (Arc::clone(&entry.call), entry.rows.clone());
         let entries: Vec<_> = batch.entries.iter().map(part).collect();
@@ -62,7 +68,7 @@ impl World<'_> {
                 }
                 let mut effects = Effects::default();
                 let execution = batch.run.map_or(self.setup.run, |run| self.now.duration_since(run.started));
-                self.board.ran(&batch, execution, &mut effects);
+                self.board.ran(self.seats[seat].tenure, &batch, execution, &mut effects);
                 self.carry_out(effects, tally);
             }
             Err(RunError::Method(error)) => {
@@ -75,8 +81,52 @@ impl World<'_> {
     }
 
     pub(super) fn kill(&mut self, seat: usize) {
-        self.seats[seat] = Seat { executor: Executor::Unheard, life: self.seats[seat].life + 1, mail: 0 };
+        let Seat { life, tenure, .. } = self.seats[seat];
+        self.seats[seat] = Seat { executor: Executor::Unheard, tenure, life: life + 1, mail: 0 };
         self.soon(Event::Exit { seat, drained: false });
+    }
+
+    /// What the supervisor does about an executor that is stuck.
+    pub(super) fn stuck(&mut self, stuck: &Stuck, tally: &mut Tally) {
+        self.found -= 1;
+        if !self.board.is_stuck(stuck) {
+            return;
+        }
+        let seat = stuck.tenure.seat;
+        let Executor::Running(batch, _) = &self.seats[seat].executor else { return };
+        if self.setup.killable {
+            tally.add("stuck, killed");
+            return self.kill(seat);
+        }
+        tally.add("stuck, abandoned");
+        let nth = self.abandoned.len();
+        self.abandoned.push(Some((stuck.tenure, Arc::clone(batch))));
+        let after = (self.setup.run + self.setup.gap).mul_f64(20.0 * self.rng.f64());
+        self.plan(after, Event::ComeBack(nth));
+        self.seats[seat].life += 1;
+        self.seats[seat].mail = 0;
+        self.exited(seat, false, tally);
+        if !self.is_ending() && self.abandoned.iter().flatten().count() > self.setup.restarts.max_abandoned as usize {
+            tally.add("too many abandoned");
+            self.close("too many are stuck", tally);
+        }
+    }
+
+    /// An executor that was abandoned brings its answers, late, and finds that it is not needed any more.
+    pub(super) fn come_back(&mut self, nth: usize, tally: &mut Tally) {
+        let (tenure, batch) = self.abandoned[nth].take().expect("it comes back once");
+        for entry in batch.entries.iter().filter(|entry| entry.call.input.nature == Nature::Good) {
+            let Input { id, .. } = entry.call.input;
+            let output = expected(batch.method, &entry.call.input)[entry.rows.clone()].to_vec();
+            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output) {
+                tally.add(if end == Ended::Now { "answered late" } else { "came back" });
+                self.count(id, &end, error.as_ref(), tally);
+            }
+        }
+        let mut effects = Effects::default();
+        self.board.ran(tenure, &batch, self.setup.run, &mut effects);
+        assert!(matches!(self.board.next(tenure, self.now, &mut effects), Next::Retire), "it goes on");
+        self.carry_out(effects, tally);
     }
 
     pub(super) fn recover(&mut self, batch: &Batch<Toy>, failure: Failure, tally: &mut Tally) -> bool {
@@ -92,7 +142,8 @@ impl World<'_> {
             }
         }
         let is_crash = matches!(failure, Failure::Crash(_));
-        let is_accident = is_crash && batch.entries.iter().all(|entry| entry.call.input.nature != Nature::Deadly);
+        let is_accident = is_crash
+            && batch.entries.iter().all(|entry| matches!(entry.call.input.nature, Nature::Good | Nature::Refused));
         if let Some(trial) = &batch.trial
             && let Some(known) = self.trials.iter_mut().find(|known| Arc::ptr_eq(&known.trial, trial))
         {

@@ -1,0 +1,57 @@
+//! What the supervisor does about executors that are stuck: kills them, or goes on without them.
+
+use actix::{Handler, Message};
+
+use super::Supervisor;
+use crate::board::Stuck;
+use crate::guard::guarded;
+use crate::{Exit, Factory};
+
+/// An executor was found to be stuck.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FoundStuck(pub(crate) Stuck);
+
+impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
+    type Result = ();
+
+    /// Kills an executor that is stuck, so that it ends; or takes it for gone, where it cannot be killed, or was and has
+    /// not ended for as long again.
+    fn handle(&mut self, FoundStuck(stuck): FoundStuck, ctx: &mut Self::Context) {
+        if !self.desk.is_stuck(&stuck) {
+            return;
+        }
+        let seat = stuck.tenure.seat;
+        let exit =
+            Exit::Stuck(format!("a batch ran for more than batch_timeout_ms = {}", stuck.timeout.as_millis()).into());
+        if let Some(kill) = self.kill_switches[seat].take() {
+            tracing::warn!(runner = %self.name, executor = seat, %exit, "killing an executor");
+            self.killed_for[seat] = Some(exit);
+            if let Err(message) = guarded(|| kill()) {
+                tracing::error!(%message, "a kill switch panicked");
+            }
+            return;
+        }
+        self.killed_for[seat] = None;
+        self.status.abandoned += 1;
+        tracing::error!(runner = %self.name, executor = seat, abandoned = self.status.abandoned, "abandoning an executor");
+        self.exited(seat, exit, ctx);
+    }
+}
+
+impl<F: Factory> Supervisor<F> {
+    /// An executor that was taken for gone has ended after all.
+    pub(super) fn came_back(&mut self, seat: usize) {
+        self.status.abandoned = self.status.abandoned.saturating_sub(1);
+        tracing::info!(runner = %self.name, executor = seat, abandoned = self.status.abandoned, "an abandoned executor has ended");
+        self.publish();
+    }
+}
+
+/// Why a runner fails whose executor `seat` is one too many to be abandoned.
+pub(super) fn too_many_abandoned(max: u32, seat: usize, exit: &Exit) -> String {
+    format!(
+        "executor {seat} {exit}, and max_abandoned = {max} others have not come back; a thread cannot be killed, as a \
+         process can (isolation = \"process\")"
+    )
+}

@@ -1,15 +1,18 @@
 //! Between host arrays and Burn's tensors.
 
 use burn::tensor::kind::Basic;
-use burn::tensor::{BoolStore, DType as BurnDType, Device, Tensor, TensorData};
+use burn::tensor::{AllocationProperty, BoolStore, DType as BurnDType, Device, Tensor, TensorData};
 use bytes::Bytes;
 use half::{bf16, f16};
 
 use crate::value::gather::{self, Rows};
 use crate::value::{Array, DType, Shape, Value, ValueSpec, Values};
 
+/// From so many bytes on, sharing them costs less than copying them.
+const SHARE: usize = 16 << 10;
+
 /// Lays rows side by side along `dim` in one buffer, and makes it a tensor of rank `D` on `device`: one copy, one
-/// upload. A scalar becomes a tensor of shape `[1]`. The rows are of arrays of rank `D`.
+/// upload. A large array that is the whole batch is not even copied; a backend that writes in place copies it then. A scalar becomes a tensor of shape `[1]`. The rows are of arrays of rank `D`.
 pub(super) fn upload<const D: usize, K: Basic>(
     parts: &[Rows<'_>],
     dim: Option<usize>,
@@ -37,17 +40,19 @@ pub(super) fn upload<const D: usize, K: Basic>(
 }
 
 fn tensor_data(parts: &[Rows<'_>], dim: usize, shape: &Shape, dtype: DType) -> TensorData {
+    if let Some(data) = whole(parts, dim).filter(|data| data.len() >= SHARE && is_aligned(data, dtype)) {
+        let bytes = burn::tensor::Bytes::from_shared(data.clone(), AllocationProperty::Other);
+        return TensorData::from_bytes(bytes, shape.dims().to_vec(), burn_dtype(dtype));
+    }
     macro_rules! of {
         ($type:ty) => {
             TensorData::new(gather::elements::<$type>(parts, dim), shape.dims().to_vec())
         };
     }
     match dtype {
-        DType::Bool => TensorData::from_bytes_vec(
-            gather::elements::<u8>(parts, dim),
-            shape.dims().to_vec(),
-            BurnDType::Bool(BoolStore::Native),
-        ),
+        DType::Bool => {
+            TensorData::from_bytes_vec(gather::elements::<u8>(parts, dim), shape.dims().to_vec(), burn_dtype(dtype))
+        }
         DType::U8 => of!(u8),
         DType::U16 => of!(u16),
         DType::U32 => of!(u32),
@@ -60,6 +65,43 @@ fn tensor_data(parts: &[Rows<'_>], dim: usize, shape: &Shape, dtype: DType) -> T
         DType::BF16 => of!(bf16),
         DType::F32 => of!(f32),
         DType::F64 => of!(f64),
+    }
+}
+
+/// The buffer in which these rows lie side by side already: they are all the rows of one array, in order, be it one call's
+/// or a batch that came from another process.
+fn whole<'a>(parts: &[Rows<'a>], dim: usize) -> Option<&'a Bytes> {
+    let (first, _) = parts.first()?;
+    let mut end = 0;
+    for (array, rows) in parts {
+        let same = array.data().as_ptr() == first.data().as_ptr() && array.shape() == first.shape();
+        if !same || rows.start != end {
+            return None;
+        }
+        end = rows.end;
+    }
+    (first.shape().dims().get(dim) == Some(&end)).then(|| first.data())
+}
+
+fn is_aligned(data: &Bytes, dtype: DType) -> bool {
+    data.as_ptr().addr().is_multiple_of(dtype.size())
+}
+
+fn burn_dtype(dtype: DType) -> BurnDType {
+    match dtype {
+        DType::Bool => BurnDType::Bool(BoolStore::Native),
+        DType::U8 => BurnDType::U8,
+        DType::U16 => BurnDType::U16,
+        DType::U32 => BurnDType::U32,
+        DType::U64 => BurnDType::U64,
+        DType::I8 => BurnDType::I8,
+        DType::I16 => BurnDType::I16,
+        DType::I32 => BurnDType::I32,
+        DType::I64 => BurnDType::I64,
+        DType::F16 => BurnDType::F16,
+        DType::BF16 => BurnDType::BF16,
+        DType::F32 => BurnDType::F32,
+        DType::F64 => BurnDType::F64,
     }
 }
 

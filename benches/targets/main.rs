@@ -46,6 +46,7 @@ use args::Args;
 use report::Report;
 
 fn main() -> ExitCode {
+    ekiden::App::run_child(cases::isolated);
     let args = Args::parse();
     let done = match args.serve {
         Some(role) => servers::serve(role, args.answer.unwrap_or_default()).map(|()| ExitCode::SUCCESS),

@@ -78,6 +78,23 @@ impl Runnable for Noop {
     }
 }
 
+/// Reads much and computes little, so that what it costs to bring the numbers shows.
+pub(crate) struct Pixels;
+
+impl Runnable for Pixels {
+    type Params = ();
+
+    fn open(_: &OpenContext<()>) -> Result<Self, OpenError> {
+        Ok(Self)
+    }
+
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add("mean", |_: &Self, x: Tensor<2>| Ok(x.mean_dim(1))).batchable();
+        methods.add("softmax", |_: &Self, x: Tensor<2>| Ok(softmax(x, 1))).batchable();
+        methods.add("halve", |_: &Self, x: Tensor<2>| Ok(x * 0.5)).batchable();
+    }
+}
+
 fn row() -> TensorSpec {
     TensorSpec::f32("x", [None, Some(4)])
 }

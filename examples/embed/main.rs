@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --example embed
+//! EKIDEN__RUNNERS__IRIS_CLF__ISOLATION=process cargo run --example embed     # the model in a process of its own
 //! ```
 
 #[path = "../iris/runnable.rs"]
@@ -14,6 +15,7 @@ use std::time::Duration;
 use actix_web::rt::System;
 use actix_web::{HttpServer, web};
 use clap::Parser;
+use ekiden::AppBuilder;
 use ekiden::http::ApiError;
 use ekiden::prelude::*;
 use iris::IrisClf;
@@ -33,6 +35,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    // So that `isolation` can be "process": an executor's child is this program too, and goes no further than this line.
+    App::run_child(app);
     match System::new().block_on(run(Args::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,8 +46,12 @@ fn main() -> ExitCode {
     }
 }
 
+fn app() -> AppBuilder {
+    App::builder().runner(Runner::<IrisClf>::new(()).cpu(1.0)).environment()
+}
+
 async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let app = App::builder().runner(Runner::<IrisClf>::new(()).cpu(1.0)).start().await?;
+    let app = app().start().await?;
     let predict: Predict = app.runner("iris_clf")?.method("predict")?;
 
     let listener = TcpListener::bind(&args.bind).map_err(|error| format!("cannot listen on {}: {error}", args.bind))?;

@@ -17,7 +17,7 @@ use crate::value::{Signature, Values};
 
 /// How long a program may take to say that it knows what it is. No user code runs before that, but what `main` does
 /// before its first line.
-const HELLO: Duration = Duration::from_secs(10);
+const HELLO: Duration = Duration::from_secs(30);
 /// How long a child that has hung up may take to end.
 const HANG_UP: Duration = Duration::from_secs(1);
 /// How long a child that was told to go may take to end.

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use ekiden::app::AppBuilder;
@@ -99,6 +100,11 @@ fn obey(order: &str) -> Result<String, MethodError> {
         "panic" => panic!("{ON_PURPOSE}told to"),
         "refuse" => Err(MethodError::invalid_input("refused")),
         "allocate" => Ok(vec![1_u8; 4 << 30].len().to_string()),
+        "print" => {
+            println!("to standard output");
+            eprintln!("to standard error");
+            Ok("printed".to_owned())
+        }
         "flood" => {
             (0..200_000).for_each(|line| println!("line {line} of a flood that nobody can want to read"));
             Ok("flooded".to_owned())
@@ -213,6 +219,19 @@ fn every_end_of_a_child_is_one_exit_and_only_the_guilty_call_hears_of_it() {
     assert_eq!(order(&app, "refuse"), Err("refused".to_owned()), "an error is not an end");
 }
 
+#[test]
+fn a_child_that_hangs_is_killed_and_its_call_told() {
+    let app = started("batch_timeout_ms = 300\nretry = false");
+    let pid = order(&app, "pid");
+    let error = order(&app, "hang").expect_err("it never ends");
+    assert!(error.contains("is stuck"), "{error}");
+    let after = order(&app, "pid");
+    assert!(after.is_ok() && after != pid, "another process: {after:?}");
+    let pid: i32 = pid.expect("its number").parse().expect("a number");
+    let pid = Pid::from_raw(pid).expect("a number");
+    eventually("the stuck process is gone", || kill_process(pid, Signal::CONT) == Err(rustix::io::Errno::SRCH));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_beyond_the_limit_is_not_had() {
@@ -233,6 +252,58 @@ fn a_child_that_dies_idle_is_noticed_at_once_and_no_call_pays_for_it() {
     let exits = runner.status().exits;
     assert_eq!(exits.len(), 1, "{exits:?}");
     assert_eq!(exits[0].exit.to_string(), "lost its process: killed by SIGKILL");
+}
+
+#[test]
+fn what_a_child_prints_is_in_the_log_of_its_parent_under_its_name() {
+    static LOG: Log = Log(Mutex::new(Vec::new()));
+    tracing::subscriber::set_global_default(&LOG).expect("nobody else in these tests listens");
+    let app = started("");
+    assert_eq!(order(&app, "print").as_deref(), Ok("printed"));
+    let has = |line: &str| LOG.0.lock().is_ok_and(|log| log.iter().any(|logged| logged == line));
+    eventually("both lines are in the log", || {
+        has("perilous/0: to standard output") && has("perilous/0: to standard error")
+    });
+}
+
+/// Keeps what is logged for executors.
+struct Log(Mutex<Vec<String>>);
+
+impl tracing::Subscriber for &'static Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("ekiden::isolation")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        #[derive(Default)]
+        struct Line(String, String);
+        impl tracing::field::Visit for Line {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                match field.name() {
+                    "executor" => self.0 = format!("{value:?}").trim_matches('"').to_owned(),
+                    "message" => self.1 = format!("{value:?}"),
+                    _ => {}
+                }
+            }
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        if let Ok(mut log) = self.0.lock() {
+            log.push(format!("{}: {}", line.0, line.1));
+        }
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[test]

@@ -3,9 +3,12 @@
 mod compute;
 mod embedded;
 mod iris;
+mod isolation;
 mod mlp;
 mod observed;
 mod overload;
+
+pub(crate) use isolation::app as isolated;
 
 use std::error::Error;
 
@@ -36,11 +39,13 @@ pub(crate) enum Case {
     Overload,
     /// What metrics and an access log cost.
     Observed,
+    /// Executors in child processes, beside those on threads.
+    Isolation,
 }
 
 impl Case {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute, Self::Overload, Self::Observed];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Iris, Self::Mlp, Self::Embedded, Self::Compute, Self::Overload, Self::Observed, Self::Isolation];
 
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -55,6 +60,7 @@ impl Case {
             Self::Compute => compute::ABOUT,
             Self::Overload => overload::ABOUT,
             Self::Observed => observed::ABOUT,
+            Self::Isolation => isolation::ABOUT,
         }
     }
 
@@ -67,6 +73,7 @@ impl Case {
             Self::Compute => compute::run(plan),
             Self::Overload => overload::run(plan),
             Self::Observed => observed::run(plan),
+            Self::Isolation => isolation::run(plan),
         }
     }
 }

@@ -141,7 +141,7 @@ fn launcher<R: Runnable>(
     isolated: Option<Isolated>,
 ) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
-    let restarts = options.restart_limits();
+    let (required, restarts) = (options.required(), options.restart_limits());
     let about: Vec<_> = opener
         .methods
         .iter()
@@ -172,6 +172,6 @@ fn launcher<R: Runnable>(
             .into_iter()
             .enumerate()
             .map(|(index, (name, signature, limits))| MethodHandle::new(name, signature, limits, actor.method(index)));
-        RunnerEntry { methods: methods.collect(), name, runnable, plan: reason, actor }
+        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: reason, actor }
     }
 }

@@ -90,6 +90,7 @@ impl<'a> Reader<'a> {
         let (name, origin) = named.unwrap_or_else(|| (RunnerName::stand_in(), section.origin.clone()));
         let mut options = RunnerOptions::new(name, origin);
         options.runnable = self.take(&mut section, "runnable", values::text);
+        options.required = self.take(&mut section, "required", values::flag);
         options.cpu = self.take(&mut section, "cpu", values::cpu);
         options.nvidia_gpu = self.take(&mut section, "nvidia_gpu", values::nvidia_gpu);
         options.models = self.take(&mut section, "models", values::models);

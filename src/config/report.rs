@@ -63,6 +63,7 @@ fn server_rows(server: &ServerConfig) -> Vec<Row> {
 
 fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
     let mut rows = vec![
+        row("required", &pick(None, runner.required.as_ref(), true), shown),
         option_row("cpu", runner.cpu.as_ref(), shown),
         option_row("nvidia_gpu", runner.nvidia_gpu.as_ref(), shown),
     ];

@@ -89,6 +89,8 @@ pub struct RunnerOptions {
     pub origin: Origin,
     /// The registered type that it runs; the runner's name if not said.
     pub runnable: Option<Sourced<String>>,
+    /// Whether the server is ready only while this runner is.
+    pub required: Option<Sourced<bool>>,
     /// CPU cores: above 0, at most 1024.
     pub cpu: Option<Sourced<f64>>,
     /// NVIDIA GPUs; 0: none.
@@ -116,6 +118,7 @@ impl RunnerOptions {
             name,
             origin,
             runnable: None,
+            required: None,
             cpu: None,
             nvidia_gpu: None,
             custom_resources: BTreeMap::new(),
@@ -142,6 +145,7 @@ impl RunnerOptions {
             name: self.name,
             origin: self.origin,
             runnable: stronger_of(self.runnable, stronger.runnable),
+            required: stronger_of(self.required, stronger.required),
             cpu: stronger_of(self.cpu, stronger.cpu),
             nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
             custom_resources,
@@ -160,6 +164,11 @@ impl RunnerOptions {
     /// The registered type that the runner runs.
     pub fn runnable(&self) -> &str {
         self.runnable.as_ref().map_or(self.name.as_str(), |runnable| &runnable.value)
+    }
+
+    /// Whether the server is ready only while this runner is; it is unless somebody says otherwise.
+    pub fn required(&self) -> bool {
+        self.required.as_ref().is_none_or(|required| required.value)
     }
 
     /// Renames methods that were named in a variable's spelling to the runnable's own names.

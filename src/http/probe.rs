@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::error::Refusal;
@@ -14,26 +14,62 @@ struct Ready {
     status: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// Why runners are not ready without which the server is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    optional: Vec<String>,
+}
+
+impl Ready {
+    fn new(status: &'static str) -> Self {
+        Self { status, reasons: Vec::new(), optional: Vec::new() }
+    }
+
+    fn answer(mut self) -> HttpResponse {
+        if self.reasons.is_empty() {
+            return HttpResponse::Ok().json(self);
+        }
+        self.status = "not ready";
+        HttpResponse::ServiceUnavailable().json(self)
+    }
+}
+
+/// What `/readyz` may be asked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// This runner alone, whether the server needs it or not.
+    runner: Option<String>,
 }
 
 pub(super) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(Ready { status: "live", reasons: Vec::new() })
+    Ready::new("live").answer()
 }
 
-pub(super) async fn readyz(api: web::Data<Api>) -> HttpResponse {
-    let mut reasons: Vec<String> = Vec::new();
+pub(super) async fn readyz(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    let asked = match web::Query::<Asked>::from_query(request.query_string()) {
+        Ok(asked) => asked.into_inner(),
+        Err(error) => {
+            let message = format!("{error}; /readyz takes ?runner=NAME, or nothing");
+            return Refusal::new(StatusCode::BAD_REQUEST, "invalid_query", message).response();
+        }
+    };
+    let mut ready = Ready::new("ready");
     if api.draining.load(Ordering::Relaxed) {
-        reasons.push("the server is shutting down".to_owned());
+        ready.reasons.push("the server is shutting down".to_owned());
     }
-    for (runner, state, cause) in api.serving.not_ready() {
-        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        reasons.push(format!("runner \"{runner}\" is {state}{cause}"));
+    match asked.runner {
+        Some(name) => match api.serving.entry(&name) {
+            Ok(runner) => ready.reasons.extend(runner.not_ready()),
+            Err(error) => return Refusal::from(&error).response(),
+        },
+        None => {
+            for runner in api.serving.runners() {
+                let reasons = if runner.required { &mut ready.reasons } else { &mut ready.optional };
+                reasons.extend(runner.not_ready());
+            }
+        }
     }
-    if reasons.is_empty() {
-        HttpResponse::Ok().json(Ready { status: "ready", reasons })
-    } else {
-        HttpResponse::ServiceUnavailable().json(Ready { status: "not ready", reasons })
-    }
+    ready.answer()
 }
 
 pub(super) async fn metrics(api: web::Data<Api>) -> HttpResponse {

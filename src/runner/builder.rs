@@ -58,6 +58,12 @@ impl<R: Runnable> Runner<R> {
         self.set("models", tags)
     }
 
+    /// Whether the server is ready, for load balancers, only while this runner is; it is unless told otherwise.
+    #[must_use]
+    pub fn required(self, required: bool) -> Self {
+        self.set("required", required)
+    }
+
     /// CPUs, above 0.
     #[must_use]
     pub fn cpu(self, cpu: f64) -> Self {

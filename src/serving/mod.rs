@@ -26,6 +26,8 @@ pub struct RunnerEntry {
     pub runnable: String,
     /// Its methods.
     pub methods: Vec<MethodHandle>,
+    /// Whether the server is ready only while this runner is.
+    pub required: bool,
     /// How its executors were chosen.
     pub plan: String,
     pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
@@ -35,6 +37,13 @@ impl RunnerEntry {
     /// Its state now.
     pub fn status(&self) -> RunnerStatus {
         self.actor.status()
+    }
+
+    /// Why it is not ready; `None` when it is.
+    pub fn not_ready(&self) -> Option<String> {
+        let status = self.status();
+        let cause = status.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        (status.state != RunnerState::Ready).then(|| format!("runner \"{}\" is {}{cause}", self.name, status.state))
     }
 
     /// The method of this name.
@@ -80,23 +89,15 @@ impl Serving {
         })
     }
 
-    /// Why the app is not ready; nothing when each runner is.
-    pub fn not_ready(&self) -> Vec<(&str, RunnerState, Option<Arc<str>>)> {
-        let states = self.runners.iter().map(|runner| (runner.name.as_str(), runner.status()));
-        states
-            .filter(|(_, status)| status.state != RunnerState::Ready)
-            .map(|(name, status)| (name, status.state, status.cause))
-            .collect()
-    }
-
-    /// Waits until each runner takes calls.
+    /// Waits until each runner that is required takes calls.
     ///
     /// # Errors
-    /// The first runner that has failed, and why.
+    /// The first of them that has failed, and why.
     pub async fn ready(&self) -> Result<(), (String, Arc<str>)> {
         let mut waits: Vec<_> = self
             .runners
             .iter()
+            .filter(|runner| runner.required)
             .map(|runner| Box::pin(async { runner.actor.ready().await.map_err(|cause| (runner.name.clone(), cause)) }))
             .collect();
         // At the same time: one that has failed is told at once, however long the others take.

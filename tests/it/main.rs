@@ -19,6 +19,7 @@ mod http;
 mod iris;
 mod isolation;
 mod kit;
+mod readiness;
 mod refusals;
 mod supervision;
 mod support;

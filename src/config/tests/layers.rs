@@ -114,7 +114,7 @@ fn every_listed_key_is_read() {
         "params" | "custom_resources" => "{}",
         "batching" => "'off'",
         "isolation" => "'process'",
-        "retry" => "true",
+        "required" | "retry" => "true",
         _ => "1",
     };
     for key in keys::runner_in_file() {

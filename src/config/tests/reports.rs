@@ -19,6 +19,7 @@ fn a_table_with_origins() {
   access_log      false           default
 
 runner iris_clf (runnable iris_clf)
+  required                  true             default
   cpu                       4                runners.toml:5
   nvidia_gpu                not set          default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU

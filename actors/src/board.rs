@@ -50,7 +50,7 @@ enum Seat<W: Worker> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tenure {
     pub(crate) seat: usize,
-    /// How many others sat there before.
+    /// Counted over all seats.
     nth: u64,
 }
 
@@ -115,8 +115,14 @@ pub(crate) struct Board<W: Worker> {
     pub(crate) back_at: Option<Instant>,
     methods: Vec<Method<W>>,
     seats: Vec<Seat<W>>,
-    /// How many executors have sat in each seat and left it.
-    left: Vec<u64>,
+    /// Whose each seat is.
+    holders: Vec<u64>,
+    /// How many tenures there have been.
+    tenures: u64,
+    /// Executors that go home as soon as they have finished what they run.
+    released: Vec<bool>,
+    /// Executors take nothing, and calls wait.
+    paused: bool,
     /// The seats of idle executors; the last to have become idle is the first to be woken, its caches being warm.
     idle: Vec<usize>,
     /// An executor that has been woken and has not looked yet. It will wake the next one if it leaves work.
@@ -142,7 +148,10 @@ impl<W: Worker> Board<W> {
                 .map(|(at, limits)| Method { queue: Queue::new(at, limits), alarm: None, unproven: 0 })
                 .collect(),
             seats: (0..executors).map(|_| Seat::Vacant).collect(),
-            left: vec![0; executors],
+            holders: (1..=executors as u64).collect(),
+            tenures: executors as u64,
+            released: vec![false; executors],
+            paused: false,
             idle: Vec::with_capacity(executors),
             waking: None,
             returned: VecDeque::new(),
@@ -235,8 +244,10 @@ impl<W: Worker> Board<W> {
         if self.waking == Some(seat) {
             self.waking = None;
         }
-        if matches!(self.phase, Phase::Closed(_)) {
+        if std::mem::take(&mut self.released[seat]) || matches!(self.phase, Phase::Closed(_)) {
             self.seats[seat] = Seat::Vacant;
+            // What it was woken for is there for others.
+            self.rouse_all(now, effects);
             return Next::Retire;
         }
         let next = match self.take(now, effects) {
@@ -266,12 +277,43 @@ impl<W: Worker> Board<W> {
 
     /// Who sits in `seat`, or the next who will.
     pub(crate) fn tenure(&self, seat: usize) -> Tenure {
-        Tenure { seat, nth: self.left[seat] }
+        Tenure { seat, nth: self.holders[seat] }
+    }
+
+    /// Another tenure of `seat`, which begins when it is handed over.
+    pub(crate) fn next_tenure(&mut self, seat: usize) -> Tenure {
+        self.tenures += 1;
+        Tenure { seat, nth: self.tenures }
+    }
+
+    pub(crate) fn hand_over(&mut self, to: Tenure) {
+        self.holders[to.seat] = to.nth;
+        self.released[to.seat] = false;
     }
 
     /// Whether the executor has not been taken for gone.
     pub(crate) fn holds(&self, tenure: Tenure) -> bool {
         self.tenure(tenure.seat) == tenure
+    }
+
+    /// Sends an executor home as soon as it has finished what it runs.
+    pub(crate) fn release(&mut self, seat: usize, effects: &mut Effects<W>) {
+        self.released[seat] = true;
+        if let Some(at) = self.idle.iter().position(|&idle| idle == seat) {
+            self.idle.remove(at);
+            self.seats[seat] = Seat::Awake;
+            effects.dismissed.push(seat);
+        }
+    }
+
+    /// Keeps executors from taking anything, until [`Board::resume`]; calls are taken, and their deadlines hold.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    pub(crate) fn resume(&mut self, now: Instant, effects: &mut Effects<W>) {
+        self.paused = false;
+        self.rouse_all(now, effects);
     }
 
     /// The alarm of `method` has gone off.
@@ -314,7 +356,7 @@ impl<W: Worker> Board<W> {
             }
             if now.saturating_duration_since(*since) >= timeout {
                 *since = now;
-                effects.stuck.push(Stuck { tenure: Tenure { seat, nth: self.left[seat] }, found: now, timeout });
+                effects.stuck.push(Stuck { tenure: Tenure { seat, nth: self.holders[seat] }, found: now, timeout });
             }
             next = [next, since.checked_add(timeout)].into_iter().flatten().min();
         }
@@ -336,7 +378,8 @@ impl<W: Worker> Board<W> {
 
     /// An executor has ended, or is taken for gone. What it ran, if anything, is handed back.
     pub(crate) fn leave(&mut self, seat: usize, effects: &mut Effects<W>) -> Option<Arc<Batch<W>>> {
-        self.left[seat] += 1;
+        let next = self.next_tenure(seat);
+        self.hand_over(next);
         self.idle.retain(|&idle| idle != seat);
         let left = std::mem::replace(&mut self.seats[seat], Seat::Vacant);
         if self.waking == Some(seat) {
@@ -430,10 +473,33 @@ impl<W: Worker> Board<W> {
     /// Takes no more calls, and sends executors home as soon as nothing is left to do.
     pub(crate) fn drain(&mut self, effects: &mut Effects<W>) {
         self.phase = Phase::Draining;
+        self.paused = false;
         for method in &mut self.methods {
             method.queue.stop_waiting();
         }
         self.dismiss_idle(effects);
+    }
+
+    /// Has been closed, and begins anew: with other executors, and without those there were. What they ran is handed back
+    /// to be dropped; its calls have been answered.
+    pub(crate) fn reopen(&mut self) -> impl Sized + use<W> {
+        self.phase = Phase::Starting;
+        self.back_at = None;
+        self.paused = false;
+        self.waking = None;
+        self.idle.clear();
+        for seat in 0..self.seats.len() {
+            let next = self.next_tenure(seat);
+            self.hand_over(next);
+        }
+        for method in &mut self.methods {
+            method.queue.wait_again();
+            method.alarm = None;
+            method.unproven = 0;
+        }
+        self.forgiven = 0;
+        let vacant = self.seats.iter().map(|_| Seat::Vacant).collect();
+        std::mem::replace(&mut self.seats, vacant)
     }
 
     /// Takes no more calls, answers those that have not been answered, and sends executors home. The first cause stays.
@@ -512,6 +578,9 @@ impl<W: Worker> Board<W> {
     }
 
     fn take(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
+        if self.paused {
+            return None;
+        }
         while let Some(mut batch) = self.returned.pop_front() {
             if batch.entries.is_empty() {
                 std::mem::swap(&mut batch.entries, &mut batch.rest);
@@ -554,7 +623,7 @@ impl<W: Worker> Board<W> {
 
     /// Wakes an executor, or sets an alarm, as the policy says for `method`.
     fn rouse(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
-        if self.idle.is_empty() || self.waking.is_some() {
+        if self.idle.is_empty() || self.waking.is_some() || self.paused {
             return;
         }
         match self.methods[method].queue.verdict(now, self.idle.len()) {
@@ -585,6 +654,7 @@ impl<W: Worker> Board<W> {
 
     fn wake_one(&mut self, effects: &mut Effects<W>) {
         if self.waking.is_none()
+            && !self.paused
             && let Some(seat) = self.idle.pop()
         {
             self.seats[seat] = Seat::Awake;

@@ -26,6 +26,16 @@ impl Budget {
         Self { limits, recent: VecDeque::new() }
     }
 
+    /// Forgets all restarts.
+    pub(crate) fn clear(&mut self) {
+        self.recent.clear();
+    }
+
+    /// When each restart was granted that counted when this was last asked for a verdict.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = Instant> {
+        self.recent.iter().copied()
+    }
+
     /// Restarts that still count at `now`.
     pub(crate) fn spent(&mut self, now: Instant) -> usize {
         while self.recent.front().is_some_and(|&first| now.saturating_duration_since(first) >= self.limits.window) {

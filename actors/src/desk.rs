@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::{Addr, Recipient};
+use actix::{Addr, WeakRecipient};
 
 use crate::batcher::{Alarm, Batcher};
 use crate::board::{Board, Effects, Next, Phase, Stuck, Tenure};
@@ -29,7 +29,8 @@ pub(crate) struct Desk<W: Worker> {
 struct Addresses<W: Worker> {
     executors: Vec<Option<Addr<Executor<W>>>>,
     batchers: Vec<Option<Addr<Batcher<W>>>>,
-    supervisor: Option<Recipient<FoundStuck>>,
+    /// Weak: a supervisor ends when nobody else holds its runner.
+    supervisor: Option<WeakRecipient<FoundStuck>>,
 }
 
 impl<W: Worker> Desk<W> {
@@ -170,6 +171,15 @@ impl<W: Worker> Desk<W> {
         self.board().tenure(seat)
     }
 
+    /// Another tenure of `seat`, which begins when it is handed over.
+    pub(crate) fn next_tenure(&self, seat: usize) -> Tenure {
+        self.board().next_tenure(seat)
+    }
+
+    pub(crate) fn hand_over(&self, to: Tenure) {
+        self.board().hand_over(to);
+    }
+
     pub(crate) fn open(&self) {
         self.board().phase = Phase::Open;
     }
@@ -190,6 +200,31 @@ impl<W: Worker> Desk<W> {
         let mut effects = Effects::default();
         self.board().close(cause.into(), &mut effects);
         self.carry_out(effects)
+    }
+
+    /// Sends the executor of `seat` home as soon as it has finished what it runs.
+    pub(crate) fn release(&self, seat: usize) {
+        let mut effects = Effects::default();
+        self.board().release(seat, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// Takes calls, and has nothing run.
+    pub(crate) fn pause(&self) {
+        self.board().pause();
+    }
+
+    pub(crate) fn resume(&self) {
+        let mut effects = Effects::default();
+        self.board().resume(Instant::now(), &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// After [`Desk::close`]: begins anew, with other executors.
+    pub(crate) fn reopen(&self) {
+        self.addresses().executors.fill(None);
+        let before = self.board().reopen();
+        drop(before);
     }
 
     /// How many methods there are.
@@ -215,7 +250,7 @@ impl<W: Worker> Desk<W> {
         self.addresses().batchers[method].clone()
     }
 
-    pub(crate) fn seat_supervisor(&self, address: Recipient<FoundStuck>) {
+    pub(crate) fn seat_supervisor(&self, address: WeakRecipient<FoundStuck>) {
         self.addresses().supervisor = Some(address);
     }
 
@@ -248,7 +283,7 @@ impl<W: Worker> Desk<W> {
             }
         }
         for stuck in effects.stuck {
-            let supervisor = self.addresses().supervisor.clone();
+            let supervisor = self.addresses().supervisor.as_ref().and_then(WeakRecipient::upgrade);
             if let Some(supervisor) = supervisor {
                 supervisor.do_send(FoundStuck(stuck));
             }

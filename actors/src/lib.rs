@@ -51,6 +51,7 @@ pub use limits::{Batching, MethodLimits, Priority, RestartLimits};
 pub use observer::{BatchReport, Observer};
 pub use runtime::{Runner, RunnerSpec, Runtime};
 pub use status::{ExecutorState, ExecutorStatus, Exit, ExitRecord, RunnerState, RunnerStatus};
+pub use supervisor::OrderError;
 pub use worker::{Factory, KillSwitch, Outcomes, Part, WarmRun, Worker};
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ impl<W: Worker> Batch<W> {
 pub(crate) struct Queue<W: Worker> {
     method: usize,
     limits: MethodLimits,
+    /// The latency limit while company may come.
+    max_latency: Duration,
     /// Never an empty one; a handful at most, but where callers send many different shapes.
     lanes: Vec<Lane<W>>,
     /// The last lane that became empty, for the next one of its shape: mostly it is the only one.
@@ -93,7 +95,17 @@ pub(crate) struct Queue<W: Worker> {
 
 impl<W: Worker> Queue<W> {
     pub(crate) fn new(method: usize, limits: MethodLimits) -> Self {
-        Self { method, limits, lanes: Vec::new(), spare: None, rows: 0, searched: None, costs: Costs::default() }
+        let max_latency = limits.max_latency;
+        Self {
+            method,
+            limits,
+            max_latency,
+            lanes: Vec::new(),
+            spare: None,
+            rows: 0,
+            searched: None,
+            costs: Costs::default(),
+        }
     }
 
     pub(crate) fn limits(&self) -> &MethodLimits {
@@ -207,6 +219,11 @@ impl<W: Worker> Queue<W> {
     /// No company will come any more: what waits is due at once.
     pub(crate) fn stop_waiting(&mut self) {
         self.limits.max_latency = Duration::ZERO;
+    }
+
+    /// Company may come again.
+    pub(crate) fn wait_again(&mut self) {
+        self.limits.max_latency = self.max_latency;
     }
 
     /// What to do now.
@@ -402,6 +419,19 @@ mod tests {
 
     fn scene(max_rows: usize) -> Scene {
         Scene { max_rows, others_free: 0, contested: false }
+    }
+
+    #[test]
+    fn company_is_waited_for_again_after_a_runner_has_drained() {
+        let limits = MethodLimits { max_latency: Duration::from_secs(1), ..limits(Batching::Window, 9, 9) };
+        let mut queue = Queue::<Toy>::new(0, limits);
+        let now = Instant::now();
+        queue.push(call(0, 1, 0, now));
+        assert_eq!(queue.verdict(now, 1), Verdict::Wait(Duration::from_secs(1)));
+        queue.stop_waiting();
+        assert_eq!(queue.verdict(now, 1), Verdict::Dispatch);
+        queue.wait_again();
+        assert_eq!(queue.verdict(now, 1), Verdict::Wait(Duration::from_secs(1)));
     }
 
     proptest! {

@@ -8,11 +8,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use actix::{Actor, ArbiterHandle, Recipient, System};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::desk::Desk;
-use crate::supervisor::{Drain, Supervisor};
-use crate::{Factory, Handle, MethodLimits, Observer, RestartLimits, RunnerState, RunnerStatus, Worker};
+use crate::supervisor::{Command, Drain, Order, Supervisor};
+use crate::{Factory, Handle, MethodLimits, Observer, OrderError, RestartLimits, RunnerState, RunnerStatus, Worker};
 
 /// Hosts runners: their supervisors and batchers live on one thread, each executor on its own.
 ///
@@ -68,14 +68,14 @@ impl Runtime {
     pub fn launch<F: Factory>(&self, spec: RunnerSpec, factory: F) -> Runner<F::Worker> {
         let RunnerSpec { name, executors, methods, restarts, observer } = spec;
         let name: Arc<str> = name.into();
-        let (published, status) = watch::channel(Supervisor::first_status(&factory, executors.get()));
+        let (published, status) = watch::channel(Supervisor::first_status(&factory, executors.get(), &restarts));
         let count = methods.len();
         let desk = Arc::new(Desk::new(methods, executors.get(), observer));
         let supervisor = Supervisor::start_in_arbiter(&self.arbiter, {
             let (name, desk) = (Arc::clone(&name), Arc::clone(&desk));
             move |_| Supervisor::new(name, Arc::new(factory), desk, count, restarts, published)
         });
-        Runner { name, desk, status, drain: supervisor.recipient() }
+        Runner { name, desk, status, drain: supervisor.clone().recipient(), commands: supervisor.recipient() }
     }
 }
 
@@ -102,6 +102,7 @@ pub struct Runner<W: Worker> {
     pub(crate) desk: Arc<Desk<W>>,
     status: watch::Receiver<RunnerStatus>,
     drain: Recipient<Drain>,
+    commands: Recipient<Command>,
 }
 
 impl<W: Worker> Runner<W> {
@@ -132,9 +133,42 @@ impl<W: Worker> Runner<W> {
         let settled = |status: &RunnerStatus| !matches!(status.state, RunnerState::Starting | RunnerState::Restarting);
         let status = self.settle(settled).await;
         match status.state {
-            RunnerState::Ready => Ok(()),
+            RunnerState::Ready | RunnerState::Paused => Ok(()),
             state => Err(status.cause.unwrap_or_else(|| format!("the runner is {state}").into())),
         }
+    }
+
+    /// Replaces each executor by a new one, one after the other, and waits until that is done; calls go on. Where a
+    /// device has room for one only, calls wait for as long as the new one is opened. A runner that has failed or stopped
+    /// begins anew. Either way its budget is forgotten.
+    ///
+    /// # Errors
+    /// [`OrderError`]. An executor that cannot be opened is told, and the one that it was to replace goes on.
+    pub async fn restart(&self) -> Result<(), OrderError> {
+        self.command(Order::Restart).await?;
+        self.ready().await.map_err(OrderError::Failed)
+    }
+
+    /// Runs nothing more until [`Runner::resume`]; calls are taken and wait, for as long as their deadlines let them.
+    ///
+    /// # Errors
+    /// [`OrderError::Impossible`] unless it takes calls.
+    pub async fn pause(&self) -> Result<(), OrderError> {
+        self.command(Order::Pause).await
+    }
+
+    /// Goes on after [`Runner::pause`].
+    ///
+    /// # Errors
+    /// [`OrderError::Impossible`] if it takes no calls.
+    pub async fn resume(&self) -> Result<(), OrderError> {
+        self.command(Order::Resume).await
+    }
+
+    async fn command(&self, order: Order) -> Result<(), OrderError> {
+        let (done, outcome) = oneshot::channel();
+        self.commands.do_send(Command { order, done });
+        outcome.await.unwrap_or_else(|_| Err(OrderError::Failed("the runner's supervisor has ended".into())))
     }
 
     /// Takes no more calls, finishes those it has, for at most `grace`, and ends; waits for that.
@@ -160,6 +194,7 @@ impl<W: Worker> Clone for Runner<W> {
             desk: Arc::clone(&self.desk),
             status: self.status.clone(),
             drain: self.drain.clone(),
+            commands: self.commands.clone(),
         }
     }
 }

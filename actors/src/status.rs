@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::RestartLimits;
 
 /// The state of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,16 +17,18 @@ pub enum RunnerState {
     Restarting,
     /// Its executors cannot be rebuilt; calls are refused with the cause.
     Failed,
+    /// It takes calls and runs none, until it is told to go on.
+    Paused,
     /// It finishes what it has accepted, and refuses what is new.
     Draining,
-    /// It has ended.
+    /// It has ended, and may be started again.
     Stopped,
 }
 
 impl RunnerState {
     /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Ready, Self::Restarting, Self::Failed, Self::Draining, Self::Stopped];
+    pub const ALL: [Self; 7] =
+        [Self::Starting, Self::Ready, Self::Restarting, Self::Failed, Self::Paused, Self::Draining, Self::Stopped];
 
     /// The name in the API, logs and metrics.
     pub const fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl RunnerState {
             Self::Ready => "ready",
             Self::Restarting => "restarting",
             Self::Failed => "failed",
+            Self::Paused => "paused",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }
@@ -148,10 +153,16 @@ pub struct RunnerStatus {
     pub cause: Option<Arc<str>>,
     /// Its executors, in order.
     pub executors: Vec<ExecutorStatus>,
+    /// Since when it has taken calls without a break; `None` while it takes none.
+    pub up_since: Option<Instant>,
     /// Executors rebuilt since the start.
     pub restarts: u64,
     /// Executors that are stuck, have been replaced, and have not ended.
     pub abandoned: u32,
+    /// How many of them it may take within a window.
+    pub budget: RestartLimits,
+    /// When the restarts were that the budget has lately been charged with.
+    pub charged: Arc<[Instant]>,
     /// The last exits, the newest last, at most [`RunnerStatus::EXITS_KEPT`].
     pub exits: Vec<ExitRecord>,
 }
@@ -159,4 +170,14 @@ pub struct RunnerStatus {
 impl RunnerStatus {
     /// How many exits are remembered.
     pub const EXITS_KEPT: usize = 16;
+
+    /// How long it has taken calls without a break.
+    pub fn uptime(&self) -> Option<Duration> {
+        self.up_since.map(|since| since.elapsed())
+    }
+
+    /// Restarts that the budget is charged with at `now`.
+    pub fn restarts_in_window(&self, now: Instant) -> usize {
+        self.charged.iter().filter(|&&at| now.saturating_duration_since(at) < self.budget.window).count()
+    }
 }

@@ -1,16 +1,26 @@
 //! The actor of one runner: it opens executors through the factory, classifies their exits, and rebuilds them.
 
+mod drain;
+mod last_words;
+mod orders;
+mod place;
 mod stuck;
 
+pub(crate) use drain::Drain;
+pub use orders::OrderError;
+pub(crate) use orders::{Command, Order};
 pub(crate) use stuck::FoundStuck;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use tokio::sync::watch;
 
-use crate::batcher::{Batcher, Dismiss};
+use last_words::LastWords;
+use place::{Opened, Place};
+
+use crate::batcher::Batcher;
 use crate::board::Tenure;
 use crate::budget::{Budget, Restart};
 use crate::desk::Desk;
@@ -32,8 +42,14 @@ pub(crate) struct Supervisor<F: Factory> {
     /// Why each executor is being killed.
     killed_for: Vec<Option<Exit>>,
     batchers: Vec<Option<Addr<Batcher<F::Worker>>>>,
-    /// When each executor that is away will be rebuilt.
-    due_back: Vec<Option<Instant>>,
+    places: Vec<Place<F::Worker>>,
+    /// Executors that are stuck, have been replaced, and have not ended.
+    abandoned: Vec<Tenure>,
+    paused: bool,
+    /// The restart that an operator has asked for, while it goes on.
+    rolling: Option<orders::Rolling>,
+    /// Ends the grace period of a drain.
+    grace: Option<SpawnHandle>,
     status: RunnerStatus,
     /// Everybody else's view of `status`.
     published: watch::Sender<RunnerStatus>,
@@ -52,13 +68,6 @@ struct Happened<W: Worker> {
 #[rtype(result = "()")]
 struct BatcherLost {
     method: usize,
-}
-
-/// Finish what has been accepted, for at most `grace`, and end.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Drain {
-    pub(crate) grace: Duration,
 }
 
 impl<F: Factory> Supervisor<F> {
@@ -80,14 +89,18 @@ impl<F: Factory> Supervisor<F> {
             kill_switches: vec![None; status.executors.len()],
             killed_for: vec![None; status.executors.len()],
             batchers: (0..methods).map(|_| None).collect(),
-            due_back: vec![None; status.executors.len()],
+            places: status.executors.iter().map(|_| Place::default()).collect(),
+            abandoned: Vec::new(),
+            paused: false,
+            rolling: None,
+            grace: None,
             status,
             published,
         }
     }
 
     /// What a runner tells before anything has been opened.
-    pub(crate) fn first_status(factory: &F, executors: usize) -> RunnerStatus {
+    pub(crate) fn first_status(factory: &F, executors: usize, restarts: &RestartLimits) -> RunnerStatus {
         let executors = (0..executors)
             .map(|seat| ExecutorStatus {
                 device: factory.device(seat).into(),
@@ -99,8 +112,11 @@ impl<F: Factory> Supervisor<F> {
             state: RunnerState::Starting,
             cause: None,
             executors,
+            up_since: None,
             restarts: 0,
             abandoned: 0,
+            budget: restarts.clone(),
+            charged: Arc::default(),
             exits: Vec::new(),
         }
     }
@@ -115,19 +131,40 @@ impl<F: Factory> Supervisor<F> {
 
     fn start_executor(&mut self, seat: usize, ctx: &Context<Self>) {
         self.status.executors[seat].state = ExecutorState::Starting;
+        self.places[seat].due_back = None;
+        self.places[seat].released = false;
+        self.spawn_executor(self.desk.tenure(seat), ctx);
+    }
+
+    fn spawn_executor(&self, tenure: Tenure, ctx: &Context<Self>) {
         let desk = Arc::clone(&self.desk);
         let factory = Arc::clone(&self.factory);
         let supervisor = ctx.address();
-        let tenure = self.desk.tenure(seat);
         let body = move || {
-            let mut last_words = LastWords { tenure, supervisor: Some(supervisor.clone()) };
+            let mut last_words = LastWords::new(tenure, supervisor.clone());
             executor::live(factory.as_ref(), desk, tenure, |event| supervisor.do_send(Happened { tenure, event }));
-            last_words.supervisor = None;
+            last_words.are_said();
         };
-        if let Err(error) = self.factory.spawn(seat, format!("{}/{seat}", self.name), Box::new(body)) {
+        let name = format!("{}/{}", self.name, tenure.seat);
+        if let Err(error) = self.factory.spawn(tenure.seat, name, Box::new(body)) {
             let exit = Exit::OpenFailed(format!("no thread could be started: {error}").into());
             ctx.address().do_send(Happened::<F::Worker> { tenure, event: Event::Exited(exit) });
         }
+    }
+
+    /// The executor of `seat` can be woken: it has the seat.
+    fn is_open(&mut self, seat: usize, Opened { executor, kill_switch }: Opened<F::Worker>, ctx: &mut Context<Self>) {
+        self.kill_switches[seat] = kill_switch;
+        self.status.executors[seat].state = ExecutorState::Ready;
+        self.desk.seat_executor(seat, executor.clone());
+        self.publish();
+        executor.do_send(executor::Wake);
+        self.roll_past(seat, ctx);
+    }
+
+    fn release(&mut self, seat: usize) {
+        self.places[seat].released = true;
+        self.desk.release(seat);
     }
 
     fn exited(&mut self, seat: usize, exit: Exit, ctx: &mut Context<Self>) {
@@ -135,30 +172,34 @@ impl<F: Factory> Supervisor<F> {
         self.budget.forgive(forgiven);
         self.status.executors[seat].state = ExecutorState::Stopped;
         self.kill_switches[seat] = None;
-        if exit != Exit::Drained {
-            tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
-            self.record(seat, &exit);
-            match (&exit, self.status.state) {
-                (_, RunnerState::Failed | RunnerState::Stopped) => {}
-                (_, RunnerState::Draining) if !self.desk.has_waiting() => {}
-                // What a worker says when it is first opened, it will say again.
-                (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}"), ctx),
-                (Exit::Stuck(_), _) if self.status.abandoned > self.max_abandoned => {
-                    self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit), ctx);
-                }
-                _ if is_free => self.restart_after(Duration::ZERO, seat, &exit, ctx),
-                _ => self.restart(seat, &exit, ctx),
+        self.record(seat, &exit);
+        match (&exit, self.status.state) {
+            (_, RunnerState::Failed | RunnerState::Stopped) => {}
+            (_, RunnerState::Draining) if !self.desk.has_waiting() => self.places[seat].successor = None,
+            (Exit::Stuck(_), _) if self.abandoned.len() > self.max_abandoned as usize => {
+                self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit));
             }
+            _ if self.places[seat].successor.is_some() => self.succeed(seat, ctx),
+            (Exit::Drained, _) if self.places[seat].released => self.rebuild(seat, ctx),
+            (Exit::Drained, _) => {}
+            // What a worker says when it is first opened, it will say again.
+            (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}")),
+            _ if is_free => self.restart_after(Duration::ZERO, seat, &exit, ctx),
+            _ => self.restart(seat, &exit, ctx),
         }
         // The others have finished what a restart was meant for.
         if self.status.state == RunnerState::Draining && !self.desk.has_waiting() && self.nobody_is_up() {
             self.cancel_restarts();
         }
         self.publish();
-        self.stop_when_drained(ctx);
+        self.stop_when_drained();
     }
 
     fn record(&mut self, seat: usize, exit: &Exit) {
+        if *exit == Exit::Drained {
+            return;
+        }
+        tracing::error!(runner = %self.name, executor = seat, %exit, "an executor has ended");
         self.desk.observer().executor_exited(seat, exit);
         if self.status.exits.len() == RunnerStatus::EXITS_KEPT {
             self.status.exits.remove(0);
@@ -169,7 +210,7 @@ impl<F: Factory> Supervisor<F> {
     fn restart(&mut self, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             Restart::Exhausted => {
-                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"), ctx);
+                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"));
             }
             Restart::After(delay) => self.restart_after(delay, seat, exit, ctx),
         }
@@ -178,47 +219,58 @@ impl<F: Factory> Supervisor<F> {
     fn restart_after(&mut self, delay: Duration, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
         self.status.executors[seat].state = ExecutorState::Restarting;
         self.status.cause = Some(format!("executor {seat} {exit}").into());
-        self.due_back[seat] = Instant::now().checked_add(delay);
-        ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(seat, ctx));
+        let tenure = self.desk.tenure(seat);
+        self.places[seat].due_back = Instant::now().checked_add(delay);
+        ctx.run_later(delay, move |supervisor, ctx| supervisor.restart_due(tenure, ctx));
     }
 
-    fn restart_due(&mut self, seat: usize, ctx: &mut Context<Self>) {
-        if self.status.executors[seat].state != ExecutorState::Restarting {
+    fn restart_due(&mut self, tenure: Tenure, ctx: &mut Context<Self>) {
+        let seat = tenure.seat;
+        if !self.desk.holds(tenure) || self.status.executors[seat].state != ExecutorState::Restarting {
             return;
         }
-        self.due_back[seat] = None;
         if self.status.state == RunnerState::Draining && !self.desk.has_waiting() {
+            self.places[seat].due_back = None;
             self.status.executors[seat].state = ExecutorState::Stopped;
         } else {
-            tracing::info!(runner = %self.name, executor = seat, "rebuilding an executor");
-            self.desk.observer().executor_restarted(seat);
-            self.status.restarts += 1;
-            self.status.executors[seat].restarts += 1;
-            self.start_executor(seat, ctx);
+            self.rebuild(seat, ctx);
         }
         self.publish();
-        self.stop_when_drained(ctx);
+        self.stop_when_drained();
+    }
+
+    fn rebuild(&mut self, seat: usize, ctx: &Context<Self>) {
+        self.count_restart(seat);
+        self.start_executor(seat, ctx);
+    }
+
+    fn count_restart(&mut self, seat: usize) {
+        tracing::info!(runner = %self.name, executor = seat, "rebuilding an executor");
+        self.desk.observer().executor_restarted(seat);
+        self.status.restarts += 1;
+        self.status.executors[seat].restarts += 1;
     }
 
     /// Gives up: publishes the cause, closes, and answers everything that waits, in this order.
-    fn fail(&mut self, cause: &str, ctx: &mut Context<Self>) {
+    fn fail(&mut self, cause: &str) {
         let draining = self.status.state == RunnerState::Draining;
         self.status.cause = Some(cause.into());
         self.status.state = RunnerState::Failed;
         self.cancel_restarts();
+        self.end_rolling(Err(OrderError::Failed(cause.into())));
         self.publish();
         let refused = self.desk.close(&format!("the runner has failed: {cause}"));
         tracing::error!(runner = %self.name, cause, refused, "the runner has failed");
         if draining {
-            self.stop(ctx);
+            self.stop();
         }
     }
 
     fn cancel_restarts(&mut self) {
-        for (executor, due_back) in self.status.executors.iter_mut().zip(&mut self.due_back) {
+        for (executor, place) in self.status.executors.iter_mut().zip(&mut self.places) {
             if executor.state == ExecutorState::Restarting {
                 executor.state = ExecutorState::Stopped;
-                *due_back = None;
+                place.due_back = None;
             }
         }
     }
@@ -227,7 +279,7 @@ impl<F: Factory> Supervisor<F> {
     fn tell_when_back(&self) {
         let away =
             |executor: &ExecutorStatus| matches!(executor.state, ExecutorState::Restarting | ExecutorState::Stopped);
-        let next = self.due_back.iter().flatten().min().copied();
+        let next = self.places.iter().filter_map(|place| place.due_back).min();
         self.desk.set_back_at(next.filter(|_| self.status.executors.iter().all(away)));
     }
 
@@ -240,11 +292,11 @@ impl<F: Factory> Supervisor<F> {
         let all_ready = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Ready);
         self.status.state = match self.status.state {
             RunnerState::Starting if !all_ready => RunnerState::Starting,
-            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting => {
-                if self.nobody_is_up() {
-                    RunnerState::Restarting
-                } else {
-                    RunnerState::Ready
+            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting | RunnerState::Paused => {
+                match (self.paused, self.nobody_is_up()) {
+                    (true, _) => RunnerState::Paused,
+                    (false, true) => RunnerState::Restarting,
+                    (false, false) => RunnerState::Ready,
                 }
             }
             last @ (RunnerState::Failed | RunnerState::Draining | RunnerState::Stopped) => last,
@@ -252,6 +304,13 @@ impl<F: Factory> Supervisor<F> {
         if self.status.state == RunnerState::Ready {
             self.status.cause = None;
         }
+        self.status.up_since = match self.status.state {
+            RunnerState::Ready => self.status.up_since.or_else(|| Some(Instant::now())),
+            RunnerState::Paused | RunnerState::Draining => self.status.up_since,
+            _ => None,
+        };
+        self.status.abandoned = u32::try_from(self.abandoned.len()).unwrap_or(u32::MAX);
+        self.status.charged = self.budget.recent().collect();
         self.tell_when_back();
         if self.status.state == RunnerState::Ready && self.published.borrow().state == RunnerState::Starting {
             // Before anybody hears that it is ready.
@@ -264,34 +323,6 @@ impl<F: Factory> Supervisor<F> {
             self.desk.observer().state_changed(state, cause);
         }
     }
-
-    fn stop_when_drained(&mut self, ctx: &mut Context<Self>) {
-        let all_stopped = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Stopped);
-        if self.status.state == RunnerState::Draining && all_stopped {
-            self.stop(ctx);
-        }
-    }
-
-    fn stop(&mut self, ctx: &mut Context<Self>) {
-        let unfinished = self.desk.close("the runner has stopped");
-        if unfinished > 0 {
-            tracing::warn!(runner = %self.name, unfinished, "the grace period is over; calls were refused");
-        }
-        self.wind_up();
-        self.publish();
-        ctx.stop();
-    }
-
-    fn wind_up(&mut self) {
-        for batcher in self.batchers.drain(..).flatten() {
-            batcher.do_send(Dismiss);
-        }
-        for executor in &mut self.status.executors {
-            executor.state = ExecutorState::Stopped;
-        }
-        self.due_back.fill(None);
-        self.status.state = RunnerState::Stopped;
-    }
 }
 
 impl<F: Factory> Actor for Supervisor<F> {
@@ -299,7 +330,7 @@ impl<F: Factory> Actor for Supervisor<F> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.desk.observer().state_changed(RunnerState::Starting, None);
-        self.desk.seat_supervisor(ctx.address().recipient());
+        self.desk.seat_supervisor(ctx.address().downgrade().recipient());
         for method in 0..self.batchers.len() {
             self.start_batcher(method, ctx);
         }
@@ -327,21 +358,17 @@ impl<F: Factory> Handler<Happened<F::Worker>> for Supervisor<F> {
 
     fn handle(&mut self, Happened { tenure, event }: Happened<F::Worker>, ctx: &mut Self::Context) {
         let seat = tenure.seat;
-        if !self.desk.holds(tenure) {
-            return self.came_back(seat);
-        }
+        let is_holder = self.desk.holds(tenure);
         match event {
             Event::Ready(executor, kill_switch) => {
-                self.kill_switches[seat] = kill_switch;
-                self.status.executors[seat].state = ExecutorState::Ready;
-                self.desk.seat_executor(seat, executor.clone());
-                self.publish();
-                executor.do_send(executor::Wake);
+                let opened = Opened { executor, kill_switch };
+                if is_holder { self.is_open(seat, opened, ctx) } else { self.is_open_beside(tenure, opened) }
             }
-            Event::Exited(exit) => {
+            Event::Exited(exit) if is_holder => {
                 let exit = self.killed_for[seat].take().unwrap_or(exit);
                 self.exited(seat, exit, ctx);
             }
+            Event::Exited(exit) => self.other_exited(tenure, &exit),
         }
     }
 }
@@ -357,44 +384,7 @@ impl<F: Factory> Handler<BatcherLost> for Supervisor<F> {
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             // It holds nothing, so that there is nothing to wait for.
             Restart::After(_) => self.start_batcher(method, ctx),
-            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost", ctx),
-        }
-    }
-}
-
-impl<F: Factory> Handler<Drain> for Supervisor<F> {
-    type Result = ();
-
-    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) {
-        match self.status.state {
-            RunnerState::Failed => return self.stop(ctx),
-            RunnerState::Draining | RunnerState::Stopped => return,
-            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting => {}
-        }
-        self.status.state = RunnerState::Draining;
-        // Whoever reads that it drains finds that it takes no more.
-        self.desk.drain();
-        self.publish();
-        if !self.desk.has_waiting() {
-            self.cancel_restarts();
-        }
-        self.stop_when_drained(ctx);
-        ctx.run_later(grace, |supervisor, ctx| supervisor.stop(ctx));
-    }
-}
-
-/// Reports an executor's thread that ended without a word: a panic outside the panic boundary.
-struct LastWords<F: Factory> {
-    tenure: Tenure,
-    /// Gone once nothing is left to report.
-    supervisor: Option<Addr<Supervisor<F>>>,
-}
-
-impl<F: Factory> Drop for LastWords<F> {
-    fn drop(&mut self) {
-        if let Some(supervisor) = &self.supervisor {
-            let event = Event::Exited(Exit::Panicked("the executor's thread was lost".into()));
-            supervisor.do_send(Happened { tenure: self.tenure, event });
+            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost"),
         }
     }
 }

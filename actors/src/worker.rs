@@ -106,6 +106,11 @@ pub trait Factory: Send + Sync + 'static {
         "cpu".to_owned()
     }
 
+    /// Whether, for a moment, a second worker of executor `slot` may be open beside the one that it is to replace.
+    fn has_room(&self, _slot: usize) -> bool {
+        true
+    }
+
     /// Runs `body`, the whole life of executor `slot`, on a thread of its own named `name`.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ struct Setup {
     /// How many executors die whatever they do, and how many batchers.
     strikes: usize,
     batcher_strikes: usize,
+    /// How many executors are replaced, and how often the runner is paused.
+    releases: usize,
+    pauses: usize,
     /// The chances that a call breaks its executors, that it runs for ever, that its method refuses it, that its caller drops the reply.
     deadly: f64,
     endless: f64,
@@ -82,6 +85,8 @@ impl Setup {
             death: 0.0,
             strikes: 0,
             batcher_strikes: 0,
+            releases: *pick(rng, &[0, 0, 4]),
+            pauses: *pick(rng, &[0, 0, 2]),
             deadly: 0.0,
             endless: 0.0,
             killable: rng.bool(),
@@ -157,7 +162,9 @@ fn in_calm_weather_every_call_is_answered() {
             "queue full",
             "deadline",
             "refused, too late",
-            "refused, draining"
+            "refused, draining",
+            "replaced",
+            "kept by a pause"
         ]),
         "{tally:#?}"
     );
@@ -198,6 +205,8 @@ fn in_a_storm_every_call_is_answered_once() {
         "an idle executor died",
         "a woken executor died",
         "drained",
+        "replaced",
+        "kept by a pause",
     ];
     for what in all {
         assert!(tally.happens(&[what]), "{what:?} never happened: {tally:#?}");

@@ -70,6 +70,10 @@ enum Event {
     /// An executor that was abandoned, counted from 0, ends its batch after all.
     ComeBack(usize),
     Rebuild(usize),
+    /// Whoever sits there is to be replaced.
+    Release(usize),
+    Pause,
+    Resume,
     Ready(usize),
     /// A batcher is asked to be reminded.
     Alarm {
@@ -106,6 +110,8 @@ struct Seat {
     tenure: Tenure,
     /// How many executors have died here: what was sent to one never reaches the next.
     life: u32,
+    /// It has been told to go, for another one to come.
+    released: bool,
     /// Wakes that arrived while it ran.
     mail: usize,
 }
@@ -135,6 +141,7 @@ pub(super) struct World<'a> {
     /// Wakes on their way.
     wakes: usize,
     board: Board<Toy>,
+    paused: bool,
     budget: Budget,
     seats: Vec<Seat>,
     batchers: Vec<Batcher>,
@@ -155,7 +162,8 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(setup: &'a Setup, rng: Rng) -> Self {
         let board = Board::new(setup.methods.iter().cloned(), setup.executors);
-        let seat = |seat| Seat { executor: Executor::Opening, tenure: board.tenure(seat), life: 0, mail: 0 };
+        let seat =
+            |seat| Seat { executor: Executor::Opening, tenure: board.tenure(seat), life: 0, released: false, mail: 0 };
         let batcher = |_| Batcher { alive: true, life: 0, timer: None };
         Self {
             setup,
@@ -164,6 +172,7 @@ impl<'a> World<'a> {
             events: BinaryHeap::new(),
             planned: 0,
             wakes: 0,
+            paused: false,
             seats: (0..setup.executors).map(seat).collect(),
             board,
             budget: Budget::new(setup.restarts.clone()),
@@ -191,6 +200,15 @@ impl<'a> World<'a> {
         for _ in 0..self.setup.batcher_strikes {
             let (method, at) = (self.rng.usize(..self.batchers.len()), span.mul_f64(self.rng.f64()));
             self.plan(at, Event::StrikeBatcher(method));
+        }
+        for _ in 0..self.setup.releases {
+            let (seat, at) = (self.rng.usize(..self.seats.len()), span.mul_f64(self.rng.f64()));
+            self.plan(at, Event::Release(seat));
+        }
+        for _ in 0..self.setup.pauses {
+            let (from, to) = (span.mul_f64(self.rng.f64()), span.mul_f64(self.rng.f64()));
+            self.plan(from.min(to), Event::Pause);
+            self.plan(from.max(to), Event::Resume);
         }
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.now = at;
@@ -258,6 +276,13 @@ impl<'a> World<'a> {
             Event::Stuck(stuck) => self.stuck(&stuck, tally),
             Event::ComeBack(nth) => self.come_back(nth, tally),
             Event::Rebuild(seat) => self.rebuild(seat, tally),
+            Event::Release(seat) => self.release(seat, tally),
+            Event::Pause if !self.is_ending() => {
+                self.paused = true;
+                self.board.pause();
+            }
+            Event::Pause => {}
+            Event::Resume => self.resume(tally),
             Event::Ready(seat) => self.ready(seat),
             Event::Alarm { method, life, at } => {
                 let batcher = &mut self.batchers[method];

@@ -3,7 +3,7 @@
 use actix::{Handler, Message};
 
 use super::Supervisor;
-use crate::board::Stuck;
+use crate::board::{Stuck, Tenure};
 use crate::guard::guarded;
 use crate::{Exit, Factory};
 
@@ -33,18 +33,21 @@ impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
             return;
         }
         self.killed_for[seat] = None;
-        self.status.abandoned += 1;
-        tracing::error!(runner = %self.name, executor = seat, abandoned = self.status.abandoned, "abandoning an executor");
+        self.abandoned.push(stuck.tenure);
+        tracing::error!(runner = %self.name, executor = seat, abandoned = self.abandoned.len(), "abandoning an executor");
         self.exited(seat, exit, ctx);
     }
 }
 
 impl<F: Factory> Supervisor<F> {
-    /// An executor that was taken for gone has ended after all.
-    pub(super) fn came_back(&mut self, seat: usize) {
-        self.status.abandoned = self.status.abandoned.saturating_sub(1);
-        tracing::info!(runner = %self.name, executor = seat, abandoned = self.status.abandoned, "an abandoned executor has ended");
+    /// Whether this is an executor that was taken for gone, and has ended after all.
+    pub(super) fn came_back(&mut self, tenure: Tenure) -> bool {
+        let Some(at) = self.abandoned.iter().position(|abandoned| *abandoned == tenure) else { return false };
+        self.abandoned.swap_remove(at);
+        let (executor, abandoned) = (tenure.seat, self.abandoned.len());
+        tracing::info!(runner = %self.name, executor, abandoned, "an abandoned executor has ended");
         self.publish();
+        true
     }
 }
 

@@ -7,4 +7,5 @@ mod calls;
 mod crashes;
 mod drain;
 mod hangs;
+mod orders;
 mod stage;

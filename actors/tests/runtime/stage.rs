@@ -159,7 +159,8 @@ pub(crate) struct Script {
     kill_switch: Option<KillSwitch>,
     /// Whether there are no threads to be had.
     no_threads: bool,
-    opened: AtomicUsize,
+    has_room: bool,
+    pub(crate) opened: AtomicUsize,
     /// The values and the rows of each batch, the thread that ran it.
     pub(crate) batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
 }
@@ -227,6 +228,10 @@ impl Factory for Maker {
         let nth = self.0.opened.fetch_add(1, Ordering::Relaxed);
         (self.0.open)(slot, nth)?;
         Ok(Toy(Arc::clone(&self.0)))
+    }
+
+    fn has_room(&self, _: usize) -> bool {
+        self.0.has_room
     }
 
     fn spawn(&self, _: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
@@ -308,6 +313,8 @@ pub(crate) struct Stage {
     pub(crate) kill_switch: Option<KillSwitch>,
     /// Whether there are no threads to be had.
     pub(crate) no_threads: bool,
+    /// Whether a worker may be opened beside the one that it is to replace.
+    pub(crate) has_room: bool,
 }
 
 impl Default for Stage {
@@ -327,6 +334,7 @@ impl Default for Stage {
             on_drop: Box::new(|| ()),
             kill_switch: None,
             no_threads: false,
+            has_room: true,
         }
     }
 }
@@ -350,6 +358,7 @@ impl Stage {
             on_drop: self.on_drop,
             kill_switch: self.kill_switch,
             no_threads: self.no_threads,
+            has_room: self.has_room,
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),
         });

@@ -49,6 +49,7 @@ impl World<'_> {
             && limits.batching != Batching::Window
             && self.setup.latency.is_zero()
             && self.has_idle()
+            && !self.paused
             && self.wakes == 0;
         let waiting: usize = self.waiting(method).map(|record| record.waiting()).sum();
         let options = self.options(limits.timeout);

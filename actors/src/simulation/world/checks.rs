@@ -103,7 +103,7 @@ impl World<'_> {
             assert!((least..=most).contains(&queued), "{queued} rows are said to wait, not {least} to {most}");
         }
         let somebody_looks = self.wakes > 0 || self.seats.iter().any(|seat| matches!(seat.executor, Executor::Unheard));
-        if !self.has_idle() || somebody_looks {
+        if !self.has_idle() || somebody_looks || self.paused {
             return;
         }
         for (method, limits) in self.setup.methods.iter().enumerate() {

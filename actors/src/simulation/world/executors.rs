@@ -34,6 +34,7 @@ impl World<'_> {
     }
 
     pub(super) fn start(&mut self, seat: usize, batch: Arc<Batch<Toy>>, tally: &mut Tally) {
+        assert!(!self.paused, "a batch starts in a pause");
         self.check_batch(&batch, tally);
         let life = self.seats[seat].life;
         let takes = self.setup.run.mul_f64(self.rng.f64());
@@ -82,7 +83,7 @@ impl World<'_> {
 
     pub(super) fn kill(&mut self, seat: usize) {
         let Seat { life, tenure, .. } = self.seats[seat];
-        self.seats[seat] = Seat { executor: Executor::Unheard, tenure, life: life + 1, mail: 0 };
+        self.seats[seat] = Seat { executor: Executor::Unheard, tenure, life: life + 1, released: false, mail: 0 };
         self.soon(Event::Exit { seat, drained: false });
     }
 

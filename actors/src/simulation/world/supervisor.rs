@@ -38,7 +38,31 @@ impl World<'_> {
                 }
             }
         }
+        if std::mem::take(&mut self.seats[seat].released) && drained && !is_over {
+            tally.add("replaced");
+            self.seats[seat].executor = Executor::Opening;
+            self.soon(Event::Ready(seat));
+        }
         self.settle(tally);
+    }
+
+    pub(super) fn release(&mut self, seat: usize, tally: &mut Tally) {
+        if matches!(self.seats[seat].executor, Executor::Listening | Executor::Running(..)) {
+            let mut effects = Effects::default();
+            self.board.release(seat, &mut effects);
+            self.seats[seat].released = true;
+            self.carry_out(effects, tally);
+        }
+    }
+
+    pub(super) fn resume(&mut self, tally: &mut Tally) {
+        if self.paused && self.board.waiting() > 0 {
+            tally.add("kept by a pause");
+        }
+        self.paused = false;
+        let mut effects = Effects::default();
+        self.board.resume(self.now, &mut effects);
+        self.carry_out(effects, tally);
     }
 
     pub(super) fn rebuild(&mut self, seat: usize, tally: &mut Tally) {
@@ -75,6 +99,7 @@ impl World<'_> {
         if self.is_ending() {
             return;
         }
+        self.paused = false;
         let mut effects = Effects::default();
         self.board.drain(&mut effects);
         self.carry_out(effects, tally);

@@ -1,0 +1,72 @@
+//! How a runner ends: it finishes what it has accepted, for as long as it may.
+
+use std::time::Duration;
+
+use actix::{AsyncContext, Handler, Message};
+
+use super::{OrderError, Supervisor};
+use crate::batcher::Dismiss;
+use crate::{ExecutorState, Factory, RunnerState};
+
+/// Finish what has been accepted, for at most `grace`, and end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain {
+    pub(crate) grace: Duration,
+}
+
+impl<F: Factory> Handler<Drain> for Supervisor<F> {
+    type Result = ();
+
+    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) {
+        match self.status.state {
+            RunnerState::Failed => return self.stop(),
+            RunnerState::Draining | RunnerState::Stopped => return,
+            RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting | RunnerState::Paused => {}
+        }
+        self.status.state = RunnerState::Draining;
+        self.paused = false;
+        self.end_rolling(Err(OrderError::Failed("the runner was told to drain meanwhile".into())));
+        // Whoever reads that it drains finds that it takes no more.
+        self.desk.drain();
+        self.publish();
+        if !self.desk.has_waiting() {
+            self.cancel_restarts();
+        }
+        self.grace = Some(ctx.run_later(grace, |supervisor, _| supervisor.stop()));
+        self.stop_when_drained();
+    }
+}
+
+impl<F: Factory> Supervisor<F> {
+    pub(super) fn stop_when_drained(&mut self) {
+        let all_stopped = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Stopped);
+        if self.status.state == RunnerState::Draining && all_stopped {
+            self.stop();
+        }
+    }
+
+    pub(super) fn stop(&mut self) {
+        let unfinished = self.desk.close("the runner has stopped");
+        if unfinished > 0 {
+            tracing::warn!(runner = %self.name, unfinished, "the grace period is over; calls were refused");
+        }
+        self.wind_up();
+        self.publish();
+    }
+
+    pub(super) fn wind_up(&mut self) {
+        for batcher in self.batchers.iter_mut().filter_map(Option::take) {
+            batcher.do_send(Dismiss);
+        }
+        for executor in &mut self.status.executors {
+            executor.state = ExecutorState::Stopped;
+        }
+        for place in &mut self.places {
+            place.due_back = None;
+            place.successor = None;
+        }
+        self.end_rolling(Err(OrderError::Failed("the runner has stopped".into())));
+        self.status.state = RunnerState::Stopped;
+    }
+}

@@ -1,0 +1,323 @@
+//! What operators have a runner do: pause, resume, restart.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ekiden_actors::{Batching, CallError, MethodLimits, OpenError, OrderError, RestartLimits, RunnerState};
+
+use crate::stage::{Act, LONG, Scene, Stage, answer, block_on, bounded, gate, lock, ms, size};
+
+fn unlimited() -> MethodLimits {
+    MethodLimits { timeout: None, ..MethodLimits::default() }
+}
+
+fn opened(scene: &Scene) -> usize {
+    scene.script.opened.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_pause_keeps_calls_until_the_runner_goes_on_but_not_beyond_their_deadlines() {
+    bounded(|| {
+        let scene = Stage::default().start();
+        let (running, keeper) = scene.occupy(0);
+        block_on(scene.runner.pause()).expect("it is paused");
+        scene.until(RunnerState::Paused);
+        let waiting = scene.call(1, Act::Echo);
+        let late = scene.try_call(2, 1, Act::Echo, Some(ms(5))).expect("it is taken");
+        keeper.open();
+        assert_eq!(running.wait(), Ok(answer(0, 1)), "what runs is finished");
+        assert_eq!(late.wait(), Err(CallError::DeadlineExceeded { timeout: ms(5), expected: None }));
+        assert_eq!((scene.method.queued_rows(), scene.ran()), (1, vec![vec![0]]));
+        block_on(scene.runner.pause()).expect("it is paused already");
+        block_on(scene.runner.resume()).expect("it goes on");
+        assert_eq!(waiting.wait(), Ok(answer(1, 1)));
+        assert_eq!(scene.runner.status().state, RunnerState::Ready);
+        scene.counts.settle(&[("paused", 1), ("ready", 2), ("answered", 2), ("deadline_exceeded", 1)]);
+    });
+}
+
+#[test]
+fn a_runner_that_drains_does_not_stay_paused() {
+    bounded(|| {
+        let scene = Stage::default().start();
+        block_on(scene.runner.pause()).expect("it is paused");
+        let waiting = scene.call(1, Act::Echo);
+        block_on(scene.runner.drain(LONG));
+        assert_eq!(waiting.wait(), Ok(answer(1, 1)));
+    });
+}
+
+#[test]
+fn an_executor_that_dies_in_a_pause_is_rebuilt_and_its_batch_waits() {
+    bounded(|| {
+        let scene = Stage::default().start();
+        let (gate, keeper) = gate();
+        let dies = scene.call(1, Act::GateAndPanic(gate));
+        keeper.wait();
+        block_on(scene.runner.pause()).expect("it is paused");
+        keeper.open();
+        scene.counts.wait("executor restarted", 1);
+        assert_eq!(scene.runner.status().state, RunnerState::Paused);
+        drop(keeper);
+        block_on(scene.runner.resume()).expect("it goes on");
+        assert!(matches!(dies.wait(), Err(CallError::Crashed(_))), "it breaks the next one too");
+    });
+}
+
+#[test]
+fn orders_that_make_no_sense_are_refused_with_what_would() {
+    bounded(|| {
+        let (gate, keeper) = gate();
+        let open = Box::new(move |_, nth| {
+            if nth == 0 {
+                gate.pass()
+            }
+            Ok(())
+        });
+        let scene = Stage { open, ..Stage::default() }.launch();
+        keeper.wait();
+        let check = |order: &str, state| {
+            let outcome = block_on(async {
+                match order {
+                    "pause" => scene.runner.pause().await,
+                    "resume" => scene.runner.resume().await,
+                    _ => scene.runner.restart().await,
+                }
+            });
+            let error = outcome.expect_err(order);
+            assert_eq!(error, OrderError::Impossible { state });
+            error.to_string()
+        };
+        assert_eq!(check("pause", RunnerState::Starting), "the runner is starting; wait until it is ready");
+        check("restart", RunnerState::Starting);
+        keeper.open();
+        block_on(scene.runner.ready()).expect("it is ready");
+        let (running, keeper) = scene.occupy(0);
+        let drain = thread::spawn({
+            let runner = scene.runner.clone();
+            move || block_on(runner.drain(LONG))
+        });
+        scene.counts.wait("draining", 1);
+        let message = check("restart", RunnerState::Draining);
+        assert_eq!(message, "the runner is draining; wait until it has stopped, and restart it");
+        keeper.open();
+        assert!(running.wait().is_ok());
+        drain.join().expect("drained");
+        assert_eq!(check("pause", RunnerState::Stopped), "the runner is stopped; restart it first");
+        check("resume", RunnerState::Stopped);
+    });
+}
+
+/// Counts the workers that are open, and the most and the fewest that ever were.
+#[derive(Default)]
+struct Open(Mutex<(usize, usize, Vec<usize>)>);
+
+impl Open {
+    /// A stage whose workers are counted.
+    fn stage() -> (Arc<Self>, Stage) {
+        let open = Arc::new(Self::default());
+        let (opens, drops) = (Arc::clone(&open), Arc::clone(&open));
+        let stage = Stage {
+            open: Box::new(move |_, _| {
+                opens.change(1);
+                Ok(())
+            }),
+            on_drop: Box::new(move || drops.change(-1)),
+            limits: unlimited(),
+            ..Stage::default()
+        };
+        (open, stage)
+    }
+
+    fn change(&self, by: isize) {
+        let mut open = lock(&self.0);
+        open.0 = open.0.saturating_add_signed(by);
+        let now = open.0;
+        open.2.push(now);
+    }
+
+    /// How many were open after each change, since this was last asked.
+    fn history(&self) -> Vec<usize> {
+        std::mem::take(&mut lock(&self.0).2)
+    }
+}
+
+#[test]
+fn a_restart_opens_the_new_executor_beside_the_old_one_and_takes_one_after_the_other() {
+    bounded(|| {
+        let (open, stage) = Open::stage();
+        let scene = Stage { executors: 3, ..stage }.start();
+        open.history();
+        block_on(scene.runner.restart()).expect("it is restarted");
+        assert_eq!(open.history(), [4, 3, 4, 3, 4, 3]);
+        let status = scene.runner.status();
+        assert_eq!((status.state, status.restarts, status.exits.len()), (RunnerState::Ready, 3, 0));
+        scene.counts.settle(&[("ready", 1), ("executor restarted", 3)]);
+        assert_eq!(scene.call(1, Act::Echo).wait(), Ok(answer(1, 1)));
+    });
+}
+
+#[test]
+fn where_there_is_no_room_for_two_calls_wait_while_the_executor_is_replaced() {
+    bounded(|| {
+        let (open, stage) = Open::stage();
+        let scene = Stage { has_room: false, ..stage }.start();
+        open.history();
+        let (running, keeper) = scene.occupy(0);
+        let waiting = scene.call(1, Act::Echo);
+        let restart = thread::spawn({
+            let runner = scene.runner.clone();
+            move || block_on(runner.restart())
+        });
+        keeper.open();
+        assert_eq!((running.wait(), waiting.wait()), (Ok(answer(0, 1)), Ok(answer(1, 1))));
+        restart.join().expect("no panic").expect("it is restarted");
+        assert_eq!(open.history(), [0, 1]);
+    });
+}
+
+#[test]
+fn a_restart_whose_new_executor_does_not_open_leaves_the_old_one() {
+    bounded(|| {
+        let open = Box::new(|_, nth| if nth == 1 { Err(OpenError::new("no weights")) } else { Ok(()) });
+        let scene = Stage { open, ..Stage::default() }.start();
+        let error = block_on(scene.runner.restart()).expect_err("it does not open");
+        let message = "the new executor 0 could not be opened: no weights; the old one goes on";
+        assert_eq!(error.to_string(), message);
+        assert_eq!(scene.call(1, Act::Echo).wait(), Ok(answer(1, 1)));
+        assert_eq!(scene.runner.status().state, RunnerState::Ready);
+        block_on(scene.runner.restart()).expect("now it opens");
+        assert_eq!(opened(&scene), 3);
+    });
+}
+
+#[test]
+fn one_restart_at_a_time() {
+    bounded(|| {
+        let (gate, keeper) = gate();
+        let open = Box::new(move |_, nth| {
+            if nth == 1 {
+                gate.pass()
+            }
+            Ok(())
+        });
+        let scene = Stage { open, ..Stage::default() }.start();
+        let restart = thread::spawn({
+            let runner = scene.runner.clone();
+            move || block_on(runner.restart())
+        });
+        keeper.wait();
+        assert_eq!(block_on(scene.runner.restart()), Err(OrderError::Busy));
+        assert_eq!(scene.call(1, Act::Echo).wait(), Ok(answer(1, 1)), "the old one goes on meanwhile");
+        // A drain comes before a restart.
+        let drain = thread::spawn({
+            let runner = scene.runner.clone();
+            move || block_on(runner.drain(LONG))
+        });
+        let error = restart.join().expect("no panic").expect_err("it was not restarted");
+        assert_eq!(error.to_string(), "the runner was told to drain meanwhile");
+        drain.join().expect("drained");
+        keeper.open();
+    });
+}
+
+#[test]
+fn a_failed_runner_begins_anew_with_a_budget_of_its_own() {
+    bounded(|| {
+        let restarts =
+            RestartLimits { max_restarts: 1, backoff: ms(0), max_backoff: ms(0), ..RestartLimits::default() };
+        let scene = Stage { restarts, ..Stage::default() }.start();
+        for round in 1..=3 {
+            // Each breaks an executor and the one after it, which is free; and the budget is for one.
+            assert!(scene.call(1, Act::Panic).wait().is_err());
+            assert!(scene.call(2, Act::Panic).wait().is_err());
+            scene.counts.wait("failed", round);
+            assert_eq!(scene.runner.status().restarts_in_window(std::time::Instant::now()), 1);
+            // Its end is told before calls are refused.
+            while scene.try_call(2, 1, Act::Echo, None).is_ok() {
+                thread::yield_now();
+            }
+            block_on(scene.runner.restart()).expect("it begins anew");
+            let status = scene.runner.status();
+            assert_eq!((status.state, &status.cause), (RunnerState::Ready, &None));
+            assert_eq!(status.restarts_in_window(std::time::Instant::now()), 0);
+            assert_eq!(scene.call(3, Act::Echo).wait(), Ok(answer(3, 1)));
+        }
+        let status = scene.runner.status();
+        assert_eq!((status.exits.len(), status.restarts), (9, 9));
+    });
+}
+
+#[test]
+fn a_runner_that_cannot_be_opened_fails_again_with_its_cause() {
+    bounded(|| {
+        let scene = Stage { open: Box::new(|_, _| Err(OpenError::new("no weights"))), ..Stage::default() }.launch();
+        block_on(scene.runner.ready()).expect_err("it does not open");
+        let error = block_on(scene.runner.restart()).expect_err("it still does not");
+        assert_eq!(error, OrderError::Failed("executor 0 could not be opened: no weights".into()));
+    });
+}
+
+#[test]
+fn a_runner_that_has_stopped_begins_anew_without_those_who_have_not_noticed() {
+    bounded(|| {
+        let limits =
+            MethodLimits { batching: Batching::Window, max_latency: LONG, max_batch_size: size(2), ..unlimited() };
+        let (open, stage) = Open::stage();
+        let scene = Stage { limits, ..stage }.start();
+        let (gate, keeper) = gate();
+        let stuck = scene.try_call(0, 2, Act::Gate(gate), None).expect("it is taken");
+        keeper.wait();
+        block_on(scene.runner.drain(Duration::ZERO));
+        assert!(matches!(stuck.wait(), Err(CallError::Unavailable { .. })));
+        block_on(scene.runner.restart()).expect("it begins anew");
+        assert_eq!(scene.runner.status().state, RunnerState::Ready);
+        // The old executor comes back from its batch, and finds that it has been given up.
+        keeper.open();
+        while open.history().last() != Some(&1) {
+            thread::yield_now();
+        }
+        let lone = scene.call(1, Act::Echo);
+        assert_eq!(scene.method.queued_rows(), 1, "calls wait for company again");
+        let other = scene.call(2, Act::Echo);
+        assert_eq!((lone.wait(), other.wait()), (Ok(answer(1, 1)), Ok(answer(2, 1))));
+        assert_eq!(scene.ran(), [vec![0], vec![1, 2]]);
+        block_on(scene.runner.drain(LONG));
+        assert!(scene.runner.status().exits.is_empty());
+    });
+}
+
+#[test]
+fn nothing_is_lost_while_executors_are_replaced_and_die() {
+    bounded(|| {
+        for has_room in [true, false] {
+            let batches = AtomicUsize::new(0);
+            // Every 97th; what is run again is not.
+            let before = Box::new(move |_: &[u64]| {
+                assert!(batches.fetch_add(1, Ordering::Relaxed) % 97 != 96, "told to");
+            });
+            let limits = MethodLimits { max_batch_size: size(4), ..unlimited() };
+            let scene = Stage { executors: 3, limits, before, has_room, ..Stage::default() }.start();
+            thread::scope(|scope| {
+                for caller in 0..4_u64 {
+                    let scene = &scene;
+                    scope.spawn(move || {
+                        for call in 0..500 {
+                            let value = caller * 1_000 + call;
+                            assert_eq!(scene.call(value, Act::Echo).wait(), Ok(answer(value, 1)));
+                        }
+                    });
+                }
+                for _ in 0..20 {
+                    block_on(scene.runner.restart()).expect("it is restarted");
+                }
+            });
+            let status = scene.runner.status();
+            assert!(status.restarts >= 60, "{status:?}");
+            block_on(scene.runner.drain(LONG));
+        }
+    });
+}

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest that a server may take until it listens.
+/// The longest that a server may take until it is ready.
 const START: Duration = Duration::from_secs(60);
 
 /// What a server prints before its address.
@@ -25,16 +25,21 @@ pub(crate) struct Server {
 pub(crate) enum StartError {
     #[error("{name} cannot be started: {error}")]
     Spawn { name: &'static str, error: std::io::Error },
-    #[error("{name} ended before it listened; it said:\n{said}")]
+    #[error("{name} ended before it was ready; it said:\n{said}")]
     Ended { name: &'static str, said: String },
-    #[error("{name} did not listen within {} s; it said:\n{said}", START.as_secs())]
+    #[error("{name} was not ready within {} s; it said:\n{said}", START.as_secs())]
     Slow { name: &'static str, said: String },
 }
 
 impl Server {
-    /// Starts `command` and waits for a line with its address, on its output, or on its standard error where that is a
-    /// pipe.
-    pub(crate) fn spawn(name: &'static str, command: &mut Command, stderr: Stdio) -> Result<Self, StartError> {
+    /// Starts `command` and waits for a line with its address, then for one that holds `ready`, on its output, or on its
+    /// standard error where that is a pipe.
+    pub(crate) fn spawn(
+        name: &'static str,
+        command: &mut Command,
+        stderr: Stdio,
+        ready: Option<&str>,
+    ) -> Result<Self, StartError> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = Guard(command.spawn().map_err(|error| StartError::Spawn { name, error })?);
         let (lines, said) = channel();
@@ -46,7 +51,10 @@ impl Server {
             pass_on(output, lines.clone());
         }
         drop(lines);
-        let address = await_address(name, &said)?;
+        let address = await_line(name, &said, address_in)?;
+        if let Some(ready) = ready {
+            await_line(name, &said, |line| line.contains(ready).then_some(()))?;
+        }
         Ok(Self { name, address, child })
     }
 
@@ -79,13 +87,17 @@ fn pass_on(output: Box<dyn Read + Send>, lines: Sender<String>) {
     });
 }
 
-fn await_address(name: &'static str, said: &Receiver<String>) -> Result<SocketAddr, StartError> {
+fn await_line<T>(
+    name: &'static str,
+    said: &Receiver<String>,
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<T, StartError> {
     let deadline = Instant::now() + START;
     let mut heard = Vec::new();
     loop {
         match said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => match address_in(&line) {
-                Some(address) => return Ok(address),
+            Ok(line) => match find(&line) {
+                Some(found) => return Ok(found),
                 None => heard.push(line),
             },
             Err(RecvTimeoutError::Disconnected) => return Err(StartError::Ended { name, said: heard.join("\n") }),

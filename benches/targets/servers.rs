@@ -47,7 +47,7 @@ pub(crate) fn spawn(name: &'static str, role: Role, answer: Option<&str>) -> Res
     let mut command = Command::new(program);
     command.arg("--serve").args(role.to_possible_value().map(|role| role.get_name().to_owned()));
     command.args(answer.map(|answer| format!("--answer={answer}")));
-    Server::spawn(name, &mut command, Stdio::piped())
+    Server::spawn(name, &mut command, Stdio::piped(), None)
 }
 
 /// Starts `ekiden serve` with the iris runner and nothing else; `more` arguments set what is to be different. One core,
@@ -61,7 +61,7 @@ pub(crate) fn spawn_iris(name: &'static str, program: &Path, more: &[&str]) -> R
     let log = File::create(&path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     // The server has it open, so only its name goes. Where open files cannot be removed, it stays.
     let _ = std::fs::remove_file(&path);
-    Ok(Server::spawn(name, &mut command, log.into())?)
+    Ok(Server::spawn(name, &mut command, log.into(), Some("ready in "))?)
 }
 
 /// Serves until the process is killed.

@@ -76,6 +76,8 @@ pub struct Metrics {
     batch_rows: Histograms,
     execution: Histograms,
     queue_rows: Family<MethodLabels, Gauge<i64, AtomicI64>>,
+    batch_rows_cap: Family<MethodLabels, Gauge<i64, AtomicI64>>,
+    out_of_memory: Family<MethodLabels, Counter>,
     restarts: Family<RunnerLabels, Counter>,
     exits: Family<ExitLabels, Counter>,
     states: Family<StateLabels, Gauge<i64, AtomicI64>>,
@@ -99,13 +101,37 @@ impl Metrics {
         registry.register_with_unit("execution", "Time that batches ran", Unit::Seconds, execution.clone());
         let queue_rows = Family::default();
         registry.register("queue_rows", "Rows that wait", queue_rows.clone());
+        let batch_rows_cap = Family::default();
+        registry.register(
+            "batch_rows_cap",
+            "The most rows that a batch may have, by limits and memory",
+            batch_rows_cap.clone(),
+        );
+        let out_of_memory = Family::default();
+        registry.register(
+            "out_of_memory",
+            "Batches that their device had too little memory for",
+            out_of_memory.clone(),
+        );
         let restarts = Family::default();
         registry.register("executor_restarts", "Executors rebuilt", restarts.clone());
         let exits = Family::default();
         registry.register("executor_exits", "Executors that ended without having been told to, by how", exits.clone());
         let states = Family::default();
         registry.register("runner_state", "1 for the state that the runner is in", states.clone());
-        Self { registry, calls, queue_wait, batch_rows, execution, queue_rows, restarts, exits, states }
+        Self {
+            registry,
+            calls,
+            queue_wait,
+            batch_rows,
+            execution,
+            queue_rows,
+            batch_rows_cap,
+            out_of_memory,
+            restarts,
+            exits,
+            states,
+        }
     }
 
     /// What the runner of this name, with these methods, reports to.
@@ -123,6 +149,7 @@ impl Metrics {
                 queue_wait: self.queue_wait.get_or_create(&labels).clone(),
                 batch_rows: self.batch_rows.get_or_create(&labels).clone(),
                 execution: self.execution.get_or_create(&labels).clone(),
+                out_of_memory: self.out_of_memory.get_or_create(&labels).clone(),
             }
         };
         let state = |state: RunnerState| {
@@ -137,6 +164,12 @@ impl Metrics {
                 .map(|kind| (kind, self.exits.get_or_create(&ExitLabels { runner: runner.clone(), kind }).clone())),
             states: RunnerState::ALL.map(state),
         }
+    }
+
+    /// The most rows that a batch may have now, of the shape of input that may have the fewest.
+    pub(crate) fn set_batch_rows_cap(&self, runner: &str, method: &str, rows: usize) {
+        let labels = MethodLabels { runner: runner.to_owned(), method: method.to_owned() };
+        self.batch_rows_cap.get_or_create(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn set_queue_rows(&self, runner: &str, method: &str, rows: usize) {
@@ -178,6 +211,7 @@ struct MethodMetrics {
     queue_wait: Histogram,
     batch_rows: Histogram,
     execution: Histogram,
+    out_of_memory: Counter,
 }
 
 /// What one runner reports to.
@@ -209,6 +243,12 @@ impl Observer for RunnerObserver {
         method.execution.observe(batch.execution.as_secs_f64());
         for wait in batch.waits {
             method.queue_wait.observe(wait.as_secs_f64());
+        }
+    }
+
+    fn out_of_memory(&self, method: usize, _rows: usize) {
+        if let Some(method) = self.methods.get(method) {
+            method.out_of_memory.inc();
         }
     }
 

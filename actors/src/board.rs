@@ -17,9 +17,9 @@ use crate::forecast::{Forecast, remaining};
 use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
 use crate::queue::{Batch, Entry, Queue, rows};
-use crate::recovery::{Failure, Recovery, Trial, halve, recovery};
+use crate::recovery::{Failure, Recovery, Trial, cut, halve, recovery};
 use crate::triage::Scene;
-use crate::{CallError, MethodLimits, WarmRun, Worker};
+use crate::{CallError, Cap, MethodLimits, WarmRun, Worker};
 
 /// Whether calls are taken.
 #[derive(Clone, Debug)]
@@ -406,11 +406,13 @@ impl<W: Worker> Board<W> {
         if let Some(run) = &batch.run {
             method.queue.observe(batch.shape(), batch.rows(), execution, run.started + execution);
         }
+        let most = method.queue.limits().max_batch_size.get();
+        method.queue.caps().succeeded(batch.shape(), batch.rows(), most);
         self.forgiven += std::mem::take(&mut method.unproven);
         if let Some(trial) = &batch.trial {
             trial.acquit();
             let rest = self.remaining(batch.method, &batch.rest, effects);
-            self.give_back(batch, trial, batch.crashes, halve(rest));
+            self.give_back(batch, Some(trial), batch.crashes, halve(rest));
             self.wake_for_returned(effects);
         }
     }
@@ -426,12 +428,12 @@ impl<W: Worker> Board<W> {
         let recovery = match self.phase {
             Phase::Closed(_) => Recovery::Answer,
             // By all calls that ran: whose caller has gone since may be the one to blame.
-            _ => recovery(&failure, batch.entries.len(), crashes, retry),
+            _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, retry),
         };
         let trial = batch.trial.clone().unwrap_or_else(|| Arc::new(Trial::new(batch.entries.len())));
         let is_free = is_crash && batch.trial.is_some() && trial.affords_a_crash();
         // Of these nothing is known any more.
-        self.give_back(batch, &trial, batch.crashes, (rest, Vec::new()));
+        self.give_back(batch, Some(&trial), batch.crashes, (rest, Vec::new()));
         match recovery {
             Recovery::Answer => {
                 if is_crash && retry && trial.convict() {
@@ -440,8 +442,14 @@ impl<W: Worker> Board<W> {
                 let error = failure.into_error();
                 effects.ended.extend(entries.into_iter().map(|entry| (batch.method, entry.call, error.clone())));
             }
-            Recovery::Again => self.give_back(batch, &trial, crashes, (entries, Vec::new())),
-            Recovery::Halve => self.give_back(batch, &trial, crashes, halve(entries)),
+            Recovery::Shrink => {
+                let cap = self.methods[batch.method].queue.caps().failed(batch.shape(), batch.rows());
+                for piece in cut(entries, cap) {
+                    self.give_back(batch, batch.trial.as_ref(), batch.crashes, (piece, Vec::new()));
+                }
+            }
+            Recovery::Again => self.give_back(batch, Some(&trial), crashes, (entries, Vec::new())),
+            Recovery::Halve => self.give_back(batch, Some(&trial), crashes, halve(entries)),
         }
         self.wake_for_returned(effects);
         is_free
@@ -460,9 +468,15 @@ impl<W: Worker> Board<W> {
         remaining
     }
 
-    /// Puts calls of `batch`, which are under trial, in front of everything that waits.
-    fn give_back(&mut self, batch: &Batch<W>, trial: &Arc<Trial>, crashes: u32, calls: (Vec<Entry<W>>, Vec<Entry<W>>)) {
-        let (method, trial) = (batch.method, Some(Arc::clone(trial)));
+    /// Puts calls of `batch` in front of everything that waits.
+    fn give_back(
+        &mut self,
+        batch: &Batch<W>,
+        trial: Option<&Arc<Trial>>,
+        crashes: u32,
+        calls: (Vec<Entry<W>>, Vec<Entry<W>>),
+    ) {
+        let (method, trial) = (batch.method, trial.cloned());
         let (entries, rest) = calls;
         if entries.is_empty() && rest.is_empty() {
             return;
@@ -529,6 +543,11 @@ impl<W: Worker> Board<W> {
     /// What batches of `method` cost.
     pub(crate) fn costs(&self, method: usize) -> Vec<Cost> {
         self.methods[method].queue.cost_report()
+    }
+
+    /// What the devices' memory allows, where that is less than the limits do.
+    pub(crate) fn caps(&mut self, method: usize) -> Vec<Cap> {
+        self.methods[method].queue.caps().all()
     }
 
     /// Rows of `method` that wait.

@@ -34,7 +34,7 @@ struct Slot<O> {
     answer: Answer<O>,
     waker: Option<Waker>,
     /// Outputs of a call that was cut, by their first row, until all rows are there.
-    pieces: BTreeMap<usize, O>,
+    pieces: BTreeMap<usize, (usize, O)>,
     rows_done: usize,
 }
 
@@ -113,14 +113,17 @@ impl<W: Worker> Call<W> {
 
     /// Adds the output for `rows`, and ends the call when that completes it; nothing while rows are missing.
     ///
-    /// The same rows may come twice, where an executor was lost after it had added them. They count once.
+    /// The same rows may come twice, where an executor was lost after it had added them, and in other pieces, where they
+    /// were too many for a device. They count once.
     pub(crate) fn add(&self, rows: Range<usize>, output: W::Output) -> Option<(Ended, Option<CallError>)> {
         let mut slot = self.lock();
         if rows.len() == self.rows.get() {
             return Some((self.end_locked(slot, Ok(output)), None));
         }
-        if slot.pieces.insert(rows.start, output).is_none() {
+        let before = slot.pieces.range(..rows.end).next_back();
+        if before.is_none_or(|(_, (end, _))| *end <= rows.start) {
             slot.rows_done += rows.len();
+            slot.pieces.insert(rows.start, (rows.end, output));
         }
         if slot.rows_done < self.rows.get() {
             return None;
@@ -128,7 +131,7 @@ impl<W: Worker> Call<W> {
         let pieces = std::mem::take(&mut slot.pieces);
         slot.rows_done = 0;
         drop(slot);
-        let joined = guarded(|| W::join(&self.input, pieces.into_values().collect()))
+        let joined = guarded(|| W::join(&self.input, pieces.into_values().map(|(_, output)| output).collect()))
             .unwrap_or_else(|message| Err(MethodError::failed(format!("joining its outputs panicked: {message}"))));
         let result = joined.map_err(CallError::from);
         let error = result.as_ref().err().cloned();
@@ -269,6 +272,8 @@ mod tests {
         assert_eq!(add(0..2), None);
         assert_eq!(add(0..2), None, "rows that were there");
         assert_eq!(add(4..5), None, "rows that were there");
+        assert_eq!(add(1..2), None, "some of them");
+        assert_eq!(add(1..5), None, "and more than these");
         assert_eq!(add(2..4), Some((Ended::Now, None)));
         assert_eq!(add(2..4), None, "after the end");
         assert_eq!(reply.wait(), Ok(whole.clone()));

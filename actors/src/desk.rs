@@ -15,7 +15,7 @@ use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
 use crate::recovery::{Failure, Toll};
 use crate::supervisor::FoundStuck;
-use crate::{BatchReport, CallError, CallOptions, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
+use crate::{BatchReport, CallError, CallOptions, Cap, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
 
 pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
@@ -128,12 +128,20 @@ impl<W: Worker> Desk<W> {
     }
 
     /// What batches of `method` cost.
+    pub(crate) fn caps(&self, method: usize) -> Vec<Cap> {
+        self.board().caps(method)
+    }
+
     pub(crate) fn costs(&self, method: usize) -> Vec<Cost> {
         self.board().costs(method)
     }
 
     /// Answers a batch that failed, or has it run again, whole or in parts.
     pub(crate) fn recover(&self, tenure: Tenure, batch: &Batch<W>, failure: Failure) {
+        if let Failure::OutOfMemory(message) = &failure {
+            tracing::warn!(method = batch.method, rows = batch.rows(), %message, "a device is out of memory for a batch");
+            self.observer.out_of_memory(batch.method, batch.rows());
+        }
         let mut effects = Effects::default();
         let mut board = self.board();
         // Else that has been done.

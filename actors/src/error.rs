@@ -125,7 +125,7 @@ impl From<RunError> for CallError {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Method(error) => Self::Method(error),
-            RunError::OutOfMemory(message) => Self::Method(MethodError::failed(message)),
+            RunError::OutOfMemory(message) => Self::Method(MethodError::failed(format!("out of memory: {message}"))),
             RunError::Lost(exit) => Self::Crashed(exit.to_string().into()),
         }
     }
@@ -148,18 +148,40 @@ pub struct MethodError {
     pub(crate) fault: Fault,
     /// Whether the method had run.
     pub(crate) ran: bool,
+    device: Option<DeviceFault>,
     message: Arc<str>,
+}
+
+/// What an error says of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeviceFault {
+    OutOfMemory,
+    Lost,
 }
 
 impl MethodError {
     /// The input makes no sense to the method; the caller is told so with this message.
     pub fn invalid_input(message: impl fmt::Display) -> Self {
-        Self { fault: Fault::Input, ran: true, message: message.to_string().into() }
+        Self { fault: Fault::Input, ran: true, device: None, message: message.to_string().into() }
     }
 
     /// The method failed.
     pub fn failed(message: impl fmt::Display) -> Self {
-        Self { fault: Fault::Method, ran: true, message: message.to_string().into() }
+        Self { fault: Fault::Method, ran: true, device: None, message: message.to_string().into() }
+    }
+
+    /// The device has not enough memory for this batch: smaller ones are run instead, now and later.
+    ///
+    /// What Burn's devices report is recognised without it; it is for others.
+    pub fn out_of_memory(message: impl fmt::Display) -> Self {
+        Self { device: Some(DeviceFault::OutOfMemory), ..Self::failed(message) }
+    }
+
+    /// The device is lost or poisoned: the executor is given up.
+    ///
+    /// What Burn's devices report is recognised without it; it is for others.
+    pub fn device_lost(message: impl fmt::Display) -> Self {
+        Self { device: Some(DeviceFault::Lost), ..Self::failed(message) }
     }
 
     /// The same error, of a batch on which the method has not run: even a method that must run at most once may still
@@ -206,7 +228,12 @@ pub enum RunError {
 
 impl<E: Into<MethodError>> From<E> for RunError {
     fn from(error: E) -> Self {
-        Self::Method(error.into())
+        let error = error.into();
+        match error.device {
+            None => Self::Method(error),
+            Some(DeviceFault::OutOfMemory) => Self::OutOfMemory(error.message),
+            Some(DeviceFault::Lost) => Self::Lost(Exit::DeviceLost(error.message)),
+        }
     }
 }
 

@@ -120,8 +120,8 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
                 Next::Retire => break Exit::Drained,
                 Next::Run(batch) => match guarded(|| self.run(&batch)) {
                     Ok(Ok(())) => {}
+                    Ok(Err(Exit::Panicked(message))) | Err(message) => break self.exit_of_panic(message),
                     Ok(Err(exit)) => break exit,
-                    Err(message) => break Exit::Panicked(message),
                 },
             }
         };
@@ -134,6 +134,11 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 }
 
 impl<W: Worker> Executor<W> {
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        let exit = self.worker.as_ref().map(|worker| guarded(|| worker.exit_of_panic(Arc::clone(&message))));
+        exit.and_then(Result::ok).unwrap_or(Exit::Panicked(message))
+    }
+
     /// Runs one batch and answers its calls. It may panic anywhere: what has not been answered then is run again, and so
     /// it is where the worker is lost.
     fn run(&mut self, batch: &Batch<W>) -> Result<(), Exit> {
@@ -141,7 +146,7 @@ impl<W: Worker> Executor<W> {
         let parts: Vec<Part<'_, W::Input>> =
             batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
         let started = Instant::now();
-        let failure = match worker.run(batch.method, &parts) {
+        let error = match worker.run(batch.method, &parts) {
             Ok(outcomes) if outcomes.len() == parts.len() => {
                 self.desk.answer(self.tenure, batch, outcomes, started);
                 return Ok(());
@@ -150,11 +155,13 @@ impl<W: Worker> Executor<W> {
                 MethodError::failed(format!("the method returned {} outputs for {} calls", outcomes.len(), parts.len()))
             }
             Err(RunError::Method(error)) => error,
-            // Whatever may run once only has not run.
-            Err(RunError::OutOfMemory(message)) => MethodError::failed(message).before_run(),
+            Err(RunError::OutOfMemory(message)) => {
+                self.desk.recover(self.tenure, batch, Failure::OutOfMemory(message));
+                return Ok(());
+            }
             Err(RunError::Lost(exit)) => return Err(exit),
         };
-        self.desk.recover(self.tenure, batch, Failure::Error(failure));
+        self.desk.recover(self.tenure, batch, Failure::Error(error));
         Ok(())
     }
 }

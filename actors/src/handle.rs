@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::desk::Desk;
-use crate::{CallError, Cost, Priority, Reply, Worker};
+use crate::{CallError, Cap, Cost, Priority, Reply, Worker};
 
 /// What a call asks for beside its input.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,11 @@ impl<W: Worker> Handle<W> {
     /// Counts a call that was refused before it could be queued: its input does not fit, or cannot be read.
     pub fn refuse(&self, error: &CallError) {
         self.desk.observer().call_ended(self.method, Some(error), Duration::ZERO);
+    }
+
+    /// How large batches may be where a device has run out of memory, by the inputs' shape; nothing else is limited so.
+    pub fn caps(&self) -> Vec<Cap> {
+        self.desk.caps(self.method)
     }
 
     /// What batches cost, by the inputs' shape and by rows, as far as it has been measured: the last 16 shapes to have

@@ -17,12 +17,13 @@
 //!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
 //!
 //! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `cost`,
-//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
+//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
 
 mod batcher;
 mod board;
 mod budget;
 mod call;
+mod cap;
 mod cost;
 mod desk;
 mod error;
@@ -43,6 +44,7 @@ mod triage;
 mod worker;
 
 pub use call::Reply;
+pub use cap::Cap;
 pub use cost::{BucketCost, Cost};
 pub use error::{CallError, Fault, MethodError, OpenError, RunError};
 pub use guard::guarded;

@@ -21,6 +21,8 @@ pub trait Observer: Send + Sync + 'static {
     fn call_ended(&self, _method: usize, _error: Option<&CallError>, _elapsed: Duration) {}
     /// A batch of `method` has run.
     fn batch_ran(&self, _method: usize, _batch: &BatchReport<'_>) {}
+    /// A batch of `method` had more rows than its device has memory for.
+    fn out_of_memory(&self, _method: usize, _rows: usize) {}
     /// The runner has changed its state.
     fn state_changed(&self, _state: RunnerState, _cause: Option<&str>) {}
     /// An executor has ended.

@@ -1,10 +1,12 @@
 //! What waits for one method: bounded in rows, in lanes of calls that could run together, and cut into batches.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
+use crate::cap::Caps;
 use crate::cost::{Cost, Costs};
 use crate::forecast::Ahead;
 use crate::lane::{Gone, Lane, Place, place_of};
@@ -91,6 +93,8 @@ pub(crate) struct Queue<W: Worker> {
     /// When it was last searched, being full, for calls that have ended.
     searched: Option<Instant>,
     costs: Costs,
+    /// What the devices' memory allows.
+    caps: Caps,
 }
 
 impl<W: Worker> Queue<W> {
@@ -105,6 +109,7 @@ impl<W: Worker> Queue<W> {
             rows: 0,
             searched: None,
             costs: Costs::default(),
+            caps: Caps::default(),
         }
     }
 
@@ -115,6 +120,10 @@ impl<W: Worker> Queue<W> {
     /// Rows that wait.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    pub(crate) fn caps(&mut self) -> &mut Caps {
+        &mut self.caps
     }
 
     /// What its batches cost.
@@ -228,10 +237,10 @@ impl<W: Worker> Queue<W> {
 
     /// What to do now.
     pub(crate) fn verdict(&mut self, now: Instant, executors_free: usize) -> Verdict {
-        let limits = &self.limits;
+        let (limits, caps) = (&self.limits, &self.caps);
         self.lanes
             .iter_mut()
-            .fold(Verdict::Hold, |verdict, lane| verdict.or(lane_verdict(limits, lane, now, executors_free)))
+            .fold(Verdict::Hold, |verdict, lane| verdict.or(lane_verdict(limits, caps, lane, now, executors_free)))
     }
 
     /// The place of the call that goes first among those whose batch is due.
@@ -262,7 +271,13 @@ impl<W: Worker> Queue<W> {
 
     /// Takes the rows of the next batch out of a lane.
     fn fill(&mut self, at: usize, now: Instant, scene: &Scene, gone: &mut Gone<W>) -> Vec<Entry<W>> {
-        let (lane, limits) = (&mut self.lanes[at], &self.limits);
+        let lane = &mut self.lanes[at];
+        let capped = self
+            .caps
+            .of(lane.shape)
+            .and_then(NonZeroUsize::new)
+            .map(|cap| MethodLimits { max_batch_size: cap.min(self.limits.max_batch_size), ..self.limits.clone() });
+        let limits = capped.as_ref().unwrap_or(&self.limits);
         let max = limits.max_batch_size.get();
         let whole = Plan { rows: max, least: f64::NEG_INFINITY };
         let curve = self.costs.of(lane.shape).filter(|curve| !curve.is_stale(now));
@@ -342,16 +357,25 @@ impl<W: Worker> Queue<W> {
 
     /// The lane whose first call goes first, among those whose batch is due.
     fn due_lane(&mut self, now: Instant) -> Option<(Place, usize)> {
-        let limits = &self.limits;
+        let (limits, caps) = (&self.limits, &self.caps);
         let due = |(at, lane): (usize, &mut Lane<W>)| {
-            let is_due = lane_verdict(limits, lane, now, 1) == Verdict::Dispatch;
+            let is_due = lane_verdict(limits, caps, lane, now, 1) == Verdict::Dispatch;
             Some((lane.place().filter(|_| is_due)?, at))
         };
         self.lanes.iter_mut().enumerate().filter_map(due).min()
     }
 }
 
-fn lane_verdict<W: Worker>(limits: &MethodLimits, lane: &mut Lane<W>, now: Instant, executors_free: usize) -> Verdict {
+fn lane_verdict<W: Worker>(
+    limits: &MethodLimits,
+    caps: &Caps,
+    lane: &mut Lane<W>,
+    now: Instant,
+    executors_free: usize,
+) -> Verdict {
+    if executors_free > 0 && caps.of(lane.shape).is_some_and(|cap| lane.rows >= cap) {
+        return Verdict::Dispatch;
+    }
     let waited = match limits.batching {
         Batching::Window => lane.oldest().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
         Batching::Adaptive | Batching::Off => Duration::ZERO,

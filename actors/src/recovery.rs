@@ -9,7 +9,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::{CallError, MethodError};
+use crate::queue::Entry;
+use crate::{CallError, MethodError, RunError, Worker};
 
 /// How a batch ended, where it did not succeed.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Crash(Arc<str>),
     /// The method returned an error for the batch as a whole.
     Error(MethodError),
+    /// The device has too little memory for it. What may run only once has not run.
+    OutOfMemory(Arc<str>),
 }
 
 impl Failure {
@@ -26,6 +29,7 @@ impl Failure {
         match self {
             Self::Crash(cause) => CallError::Crashed(cause),
             Self::Error(error) => CallError::Method(error),
+            Self::OutOfMemory(message) => RunError::OutOfMemory(message).into(),
         }
     }
 }
@@ -35,21 +39,24 @@ impl Failure {
 pub(crate) enum Recovery {
     /// Run the same batch again.
     Again,
+    /// Run the same calls in smaller batches.
+    Shrink,
     /// Run its first half, to find the calls that the failure is due to.
     Halve,
     /// Answer its calls with the failure.
     Answer,
 }
 
-/// Decides for a batch of `calls` calls that has now broken an executor `crashes` times.
+/// Decides for a batch of `calls` calls with `rows` rows that has now broken an executor `crashes` times.
 ///
 /// An error is a clean answer of the method's: it is looked into at once, and a call that got it alone has its answer.
-pub(crate) fn recovery(failure: &Failure, calls: usize, crashes: u32, retry: bool) -> Recovery {
+pub(crate) fn recovery(failure: &Failure, calls: usize, rows: usize, crashes: u32, retry: bool) -> Recovery {
     match failure {
         Failure::Error(error) if calls > 1 && (retry || !error.ran) => Recovery::Halve,
         Failure::Crash(_) if retry && crashes < 2 => Recovery::Again,
         Failure::Crash(_) if retry && calls > 1 => Recovery::Halve,
-        Failure::Error(_) | Failure::Crash(_) => Recovery::Answer,
+        Failure::OutOfMemory(_) if rows > 1 => Recovery::Shrink,
+        Failure::Error(_) | Failure::Crash(_) | Failure::OutOfMemory(_) => Recovery::Answer,
     }
 }
 
@@ -58,6 +65,30 @@ pub(crate) fn halve<T>(mut suspects: Vec<T>) -> (Vec<T>, Vec<T>) {
     let first = if suspects.len() == 1 { 1 } else { suspects.len() / 2 };
     let rest = suspects.split_off(first);
     (suspects, rest)
+}
+
+/// The same rows in batches of at most `most`. A call is cut only if it could never run in one.
+pub(crate) fn cut<W: Worker>(entries: Vec<Entry<W>>, most: usize) -> Vec<Vec<Entry<W>>> {
+    let mut batches = Vec::new();
+    let (mut batch, mut taken) = (Vec::new(), 0);
+    for Entry { call, mut rows } in entries {
+        while !rows.is_empty() {
+            let room = most.max(1) - taken;
+            let joins = if rows.len() <= room || rows.len() > most { rows.len().min(room) } else { 0 };
+            let next = rows.start + joins;
+            if joins > 0 {
+                batch.push(Entry { call: Arc::clone(&call), rows: rows.start..next });
+            }
+            taken += joins;
+            rows.start = next;
+            if !rows.is_empty() {
+                batches.push(std::mem::take(&mut batch));
+                taken = 0;
+            }
+        }
+    }
+    batches.push(batch);
+    batches
 }
 
 /// The most runs that it takes to find one guilty call of `calls`, the first one not counted: `2·log2(calls) + 2`.
@@ -127,7 +158,7 @@ mod tests {
         let error = Failure::Error(MethodError::failed("no"));
         let crash = Failure::Crash("no".into());
         let check = |failure: &Failure, calls, crashes, retry, expected| {
-            assert_eq!(recovery(failure, calls, crashes, retry), expected, "{failure:?} {calls} {crashes} {retry}");
+            assert_eq!(recovery(failure, calls, 9, crashes, retry), expected, "{failure:?} {calls} {crashes} {retry}");
         };
         check(&crash, 8, 1, true, Recovery::Again);
         check(&crash, 8, 2, true, Recovery::Halve);
@@ -141,6 +172,9 @@ mod tests {
         let before = Failure::Error(MethodError::invalid_input("no").before_run());
         check(&before, 8, 0, false, Recovery::Halve);
         check(&before, 1, 0, false, Recovery::Answer);
+        let out_of_memory = Failure::OutOfMemory("9 rows".into());
+        check(&out_of_memory, 1, 0, false, Recovery::Shrink);
+        assert_eq!(recovery(&out_of_memory, 1, 1, 0, true), Recovery::Answer, "one row is what it takes");
     }
 
     #[test]

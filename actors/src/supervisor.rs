@@ -55,6 +55,10 @@ pub(crate) struct Supervisor<F: Factory> {
     published: watch::Sender<RunnerStatus>,
 }
 
+/// What helps against a device that is lost for the whole process.
+const CURE: &str = "nothing in this process can cure that: a new process can, this one's next start, or a child process \
+                    for each executor (isolation = \"process\")";
+
 /// Something happened to an executor.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -176,6 +180,9 @@ impl<F: Factory> Supervisor<F> {
         match (&exit, self.status.state) {
             (_, RunnerState::Failed | RunnerState::Stopped) => {}
             (_, RunnerState::Draining) if !self.desk.has_waiting() => self.places[seat].successor = None,
+            (Exit::DeviceLost(_), _) if !self.factory.cures_lost_devices() => {
+                self.fail(&format!("executor {seat} {exit}; {CURE}"));
+            }
             (Exit::Stuck(_), _) if self.abandoned.len() > self.max_abandoned as usize => {
                 self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit));
             }

@@ -83,6 +83,11 @@ pub trait Worker: 'static {
     /// Has `wake` called, from any thread, when [`lost`](Self::lost) has something to tell.
     fn on_loss(&self, _wake: Box<dyn Fn() + Send>) {}
 
+    /// What a panic of a run with this message was the end of: the worker, or its device.
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        Exit::Panicked(message)
+    }
+
     /// Joins the outputs of a call that was cut, in the order of their rows.
     ///
     /// # Errors
@@ -109,6 +114,12 @@ pub trait Factory: Send + Sync + 'static {
     /// Whether, for a moment, a second worker of executor `slot` may be open beside the one that it is to replace.
     fn has_room(&self, _slot: usize) -> bool {
         true
+    }
+
+    /// Whether a worker that is opened anew has a device that works where the last one's was lost. Within one process it
+    /// has not: Burn's devices stay poisoned.
+    fn cures_lost_devices(&self) -> bool {
+        false
     }
 
     /// Runs `body`, the whole life of executor `slot`, on a thread of its own named `name`.

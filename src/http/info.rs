@@ -54,8 +54,16 @@ struct Method<'a> {
     batch_dims: Option<BatchDims>,
     limits: Limits,
     queued_rows: usize,
+    /// The most rows in a batch of a shape of input for which a device has run out of memory; mostly there are none.
+    caps: Vec<ShapeCap>,
     /// What batches cost, for each shape of input that has run lately; empty until some have.
     costs: Vec<ShapeCost>,
+}
+
+#[derive(Serialize)]
+struct ShapeCap {
+    shape: String,
+    rows: usize,
 }
 
 #[derive(Serialize)]
@@ -162,8 +170,14 @@ fn method(method: &MethodHandle) -> Method<'_> {
             retry: limits.retry,
         },
         queued_rows: method.queued_rows(),
+        caps: method.caps().iter().map(|cap| ShapeCap { shape: shape(cap.shape), rows: cap.rows }).collect(),
         costs: method.costs().iter().map(cost).collect(),
     }
+}
+
+/// A shape's number, which JSON's readers would round.
+fn shape(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 fn cost(cost: &Cost) -> ShapeCost {
@@ -174,7 +188,7 @@ fn cost(cost: &Cost) -> ShapeCost {
         high_ms: ms(bucket.high),
     };
     ShapeCost {
-        shape: format!("{:016x}", cost.shape),
+        shape: shape(cost.shape),
         alpha_ms: ms(cost.alpha),
         beta_ms: ms(cost.beta),
         buckets: cost.buckets.iter().map(bucket).collect(),

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ekiden_actors::{Exit, KillSwitch, OpenError, Part, RunError};
@@ -12,6 +13,7 @@ use super::link::Link;
 use super::process::Process;
 use super::wire::{FromChild, ToChild};
 use super::{Isolated, Opening};
+use crate::device;
 use crate::serving::{CallInput, Model};
 use crate::value::{Signature, Values};
 
@@ -106,6 +108,10 @@ impl Model for Proxy {
             Ok(answer) => answer,
             Err(error) => Err(RunError::Lost(Exit::ProcessDied(fate(&self.process, &error).into()))),
         }
+    }
+
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        device::exit_of_panic(message)
     }
 
     fn kill_switch(&self) -> Option<KillSwitch> {

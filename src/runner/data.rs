@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tensor;
+use crate::device;
 use crate::serving::CallInput;
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
 
@@ -69,7 +70,11 @@ impl ReadBack {
 
     pub(super) fn finish(self) -> Result<Values, MethodError> {
         let any_tensor = self.values.iter().any(|value| matches!(value, Pending::Tensor));
-        let read = if any_tensor { self.transaction.try_execute()? } else { Vec::new() };
+        let read = if any_tensor {
+            self.transaction.try_execute().map_err(|error| device::error(&error))?
+        } else {
+            Vec::new()
+        };
         let mut read = read.into_iter();
         self.values
             .into_iter()

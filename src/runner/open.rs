@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use ekiden_actors::{Factory, MethodError, OpenError, Part, RunError};
+use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
 use super::methods::Method;
 use super::strategy::Placement;
@@ -50,7 +50,11 @@ impl<R: 'static> Model for Opened<R> {
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-        Ok(method.run(&self.runnable, parts, &self.device)?)
+        Ok(method.run(&self.runnable, parts, &self.device).map_err(device::recognise)?)
+    }
+
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        device::exit_of_panic(message)
     }
 }
 
@@ -101,6 +105,11 @@ where
 
     fn device(&self, slot: usize) -> String {
         self.places.get(slot).map_or_else(String::new, |place| place.device.to_string())
+    }
+
+    /// A child process has a device context of its own.
+    fn cures_lost_devices(&self) -> bool {
+        self.isolated.is_some()
     }
 
     /// The executor's thread, where it is what runs the runnable, is itself a thread of a rayon pool of its own: Burn's CPU kernels use the pool of the

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ekiden_actors::{CallError, CallOptions, Cost, Handle, MethodLimits, Reply};
+use ekiden_actors::{CallError, CallOptions, Cap, Cost, Handle, MethodLimits, Reply};
 
 use super::{CallInput, ModelWorker};
 use crate::value::{Signature, Values};
@@ -45,6 +45,11 @@ impl MethodHandle {
     /// The rows that wait for it.
     pub fn queued_rows(&self) -> usize {
         self.handle.queued_rows()
+    }
+
+    /// How large its batches may be where a device has run out of memory, by the shape of their inputs.
+    pub fn caps(&self) -> Vec<Cap> {
+        self.handle.caps()
     }
 
     /// What its batches cost, as far as it has been measured, by the shape of their inputs.

@@ -141,6 +141,9 @@ impl Serving {
         for runner in self.runners.iter() {
             for method in &runner.methods {
                 self.metrics.set_queue_rows(&runner.name, method.name(), method.queued_rows());
+                let limit = method.limits().max_batch_size.get();
+                let cap = method.caps().into_iter().map(|cap| cap.rows).fold(limit, usize::min);
+                self.metrics.set_batch_rows_cap(&runner.name, method.name(), cap);
             }
         }
         self.metrics.encode()

@@ -1,5 +1,6 @@
 //! The worker that the actors run: an opened runnable, behind one object-safe trait.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ekiden_actors::{CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
@@ -13,6 +14,11 @@ pub(crate) trait Model {
 
     /// Runs `method` once on the rows of all `parts`, and returns the outputs of all rows.
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError>;
+
+    /// What a panic of a run with this message was the end of.
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        Exit::Panicked(message)
+    }
 
     /// What ends a run from another thread, where something can.
     fn kill_switch(&self) -> Option<KillSwitch> {
@@ -121,6 +127,10 @@ impl Worker for ModelWorker {
             }
             _ => Ok(vec![Ok(outputs)]),
         }
+    }
+
+    fn exit_of_panic(&self, message: Arc<str>) -> Exit {
+        self.model.exit_of_panic(message)
     }
 
     fn kill_switch(&self) -> Option<KillSwitch> {

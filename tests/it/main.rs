@@ -14,6 +14,7 @@ mod bench;
 mod chaos;
 mod client;
 mod config;
+mod devices;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;

@@ -49,6 +49,8 @@ struct Setup {
     endless: f64,
     refused: f64,
     dropped: f64,
+    /// The most rows that a device has the memory for, at first; nothing limits it later.
+    memory: Option<usize>,
     /// Whether an executor that is stuck can be killed.
     killable: bool,
     /// How many calls have yet to come when the runner is drained, and how long that may take.
@@ -89,6 +91,7 @@ impl Setup {
             pauses: *pick(rng, &[0, 0, 2]),
             deadly: 0.0,
             endless: 0.0,
+            memory: None,
             killable: rng.bool(),
             refused: 0.0,
             dropped: 0.0,
@@ -107,6 +110,7 @@ impl Setup {
             deadly: *pick(rng, &[0.0, 0.0, 0.05]),
             endless: *pick(rng, &[0.0, 0.0, 0.05]),
             refused: *pick(rng, &[0.0, 0.05]),
+            memory: *pick(rng, &[None, None, Some(0), Some(1), Some(5), Some(20)]),
             dropped: *pick(rng, &[0.0, 0.3]),
             grace: *pick(rng, &[None, None, Some(ms(0)), Some(ms(15))]),
             ..Self::calm(rng)
@@ -194,6 +198,10 @@ fn in_a_storm_every_call_is_answered_once() {
         "came back",
         "answered late",
         "too many abandoned",
+        "out of memory",
+        "out of memory for one row",
+        "cut for memory",
+        "a cap was lifted",
         "restarted",
         "budget spent",
         "unavailable",

@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) crashes: BTreeMap<usize, u32>,
     /// Whether it was alone in the last of these.
     pub(super) broke_alone: bool,
+    /// Whether a row of it was too much for a device.
+    pub(super) starved: bool,
     /// Whether it was in a batch that its method refused.
     pub(super) refused: bool,
     /// How often it has been counted as ended; and with which error, if any.
@@ -47,6 +49,7 @@ impl Record {
             returned: Vec::new(),
             crashes: BTreeMap::new(),
             broke_alone: false,
+            starved: false,
             refused: false,
             ends: 0,
             error: None,
@@ -71,8 +74,12 @@ impl Record {
     pub(super) fn dispatch(&mut self, rows: &Range<usize>, now: Instant) -> bool {
         assert!(self.is_live(now), "{:?} reached an executor without need: ended, abandoned or late", self.input());
         assert!(!rows.is_empty(), "an entry without rows");
-        if let Some(at) = self.returned.iter().position(|returned| returned == rows) {
-            self.returned.swap_remove(at);
+        // Too many for a device, they come in smaller pieces.
+        let around = |returned: &Range<usize>| returned.start <= rows.start && rows.end <= returned.end;
+        if let Some(at) = self.returned.iter().position(around) {
+            let returned = self.returned.swap_remove(at);
+            let left = [returned.start..rows.start, rows.end..returned.end];
+            self.returned.extend(left.into_iter().filter(|rows| !rows.is_empty()));
             return false;
         }
         assert_eq!(rows.start, self.next_row, "rows of {:?} were left out or run twice", self.input());
@@ -111,7 +118,7 @@ impl Record {
     }
 
     fn check_error(&self, now: Instant, limits: &MethodLimits, closed: bool) {
-        let crashes = self.crashes.values().copied().max().unwrap_or_default();
+        let crashes = self.crashes.values().sum::<u32>();
         let justified = match &self.error {
             None => self.input().nature == Nature::Good,
             Some(CallError::DeadlineExceeded { expected: None, .. }) => self.call.is_late(now),
@@ -120,6 +127,7 @@ impl Record {
             // By itself: a good call only where its executors died twice of something else.
             Some(CallError::Crashed(_)) if limits.retry => crashes >= 2 && self.broke_alone,
             Some(CallError::Crashed(_)) => crashes >= 1,
+            Some(CallError::Method(error)) if error.to_string().starts_with("out of memory") => self.starved,
             Some(CallError::Method(_)) => self.input().nature == Nature::Refused || (self.refused && !limits.retry),
             Some(CallError::Unavailable { .. }) => closed,
             Some(_) => false,

@@ -128,6 +128,8 @@ struct Known {
     /// How many of its calls break or are refused, and how often it met with something else.
     guilty: usize,
     accidents: usize,
+    /// Whether it met with too little memory, so that it takes more runs.
+    starved: bool,
     runs: usize,
 }
 

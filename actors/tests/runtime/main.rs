@@ -5,6 +5,7 @@
 
 mod calls;
 mod crashes;
+mod devices;
 mod drain;
 mod hangs;
 mod orders;

@@ -157,6 +157,9 @@ pub(crate) struct Script {
     before: Before,
     on_drop: Box<dyn Fn() + Send + Sync>,
     kill_switch: Option<KillSwitch>,
+    cures_devices: bool,
+    /// The most rows that it has the memory for.
+    memory: AtomicUsize,
     /// Whether there are no threads to be had.
     no_threads: bool,
     has_room: bool,
@@ -181,6 +184,9 @@ impl Worker for Toy {
         let thread = thread::current().name().unwrap_or_default().to_owned();
         lock(&self.0.batches).push((values.clone(), rows, thread));
         (self.0.before)(&values);
+        if rows > self.0.memory.load(Ordering::Relaxed) {
+            return Err(MethodError::out_of_memory(format!("{rows} rows")).into());
+        }
         for part in parts {
             match &part.input.act {
                 Act::Echo | Act::PanicInJoin | Act::OnDrop(_) => {}
@@ -232,6 +238,10 @@ impl Factory for Maker {
 
     fn has_room(&self, _: usize) -> bool {
         self.0.has_room
+    }
+
+    fn cures_lost_devices(&self) -> bool {
+        self.0.cures_devices
     }
 
     fn spawn(&self, _: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
@@ -287,6 +297,11 @@ impl Observer for Counts {
         self.add("batch ran");
     }
 
+    fn out_of_memory(&self, _: usize, rows: usize) {
+        assert!(rows > 0);
+        self.add("out of memory");
+    }
+
     fn state_changed(&self, state: RunnerState, _: Option<&str>) {
         self.add(state.name());
     }
@@ -309,6 +324,10 @@ pub(crate) struct Stage {
     pub(crate) open: Open,
     pub(crate) before: Before,
     pub(crate) on_drop: Box<dyn Fn() + Send + Sync>,
+    /// Whether a new worker has a new device.
+    pub(crate) cures_devices: bool,
+    /// The most rows that a device has the memory for.
+    pub(crate) memory: usize,
     /// What kills a worker.
     pub(crate) kill_switch: Option<KillSwitch>,
     /// Whether there are no threads to be had.
@@ -332,6 +351,8 @@ impl Default for Stage {
             open: Box::new(|_, _| Ok(())),
             before: Box::new(|_| ()),
             on_drop: Box::new(|| ()),
+            cures_devices: false,
+            memory: usize::MAX,
             kill_switch: None,
             no_threads: false,
             has_room: true,
@@ -356,6 +377,8 @@ impl Stage {
             open: self.open,
             before: self.before,
             on_drop: self.on_drop,
+            cures_devices: self.cures_devices,
+            memory: AtomicUsize::new(self.memory),
             kill_switch: self.kill_switch,
             no_threads: self.no_threads,
             has_room: self.has_room,
@@ -383,6 +406,11 @@ impl Stage {
 }
 
 impl Scene {
+    /// Gives the devices more memory, or less.
+    pub(crate) fn set_memory(&self, rows: usize) {
+        self.script.memory.store(rows, Ordering::Relaxed);
+    }
+
     pub(crate) fn try_call(
         &self,
         value: u64,

@@ -33,6 +33,11 @@ impl World<'_> {
         assert!(batch.rows() <= limits.max_batch_size.get(), "a batch of {} rows", batch.rows());
         assert!(batch.entries.len() <= 1 || limits.batching != Batching::Off, "a batch with batching off");
         self.check_trial(batch);
+        let cap = self.board.caps(batch.method).into_iter().find(|cap| cap.shape == batch.shape());
+        // Calls that run one by one may be of any shape, and the first may go when it is looked at.
+        let is_new = limits.batching != Batching::Off
+            && batch.entries.iter().all(|entry| self.calls[&entry.call.input.id].returned.is_empty());
+        assert!(!is_new || cap.is_none_or(|cap| batch.rows() <= cap.rows), "{} rows, over {cap:?}", batch.rows());
         if batch.entries.len() > 1 {
             tally.add("shared");
         }
@@ -68,9 +73,12 @@ impl World<'_> {
         let guilty = calls.filter(|entry| entry.call.input.nature != Nature::Good).count();
         let known = self.trials.iter_mut().find(|known| Arc::ptr_eq(&known.trial, trial));
         let Some(known) = known else {
-            return self.trials.push(Known { trial: Arc::clone(trial), guilty, runs: 1, accidents: 0 });
+            return self.trials.push(Known { trial: Arc::clone(trial), guilty, runs: 1, accidents: 0, starved: false });
         };
         known.runs += 1;
+        if known.starved {
+            return;
+        }
         let most = most_runs(trial.calls) as usize * (known.guilty + known.accidents).max(1);
         assert!(known.runs <= most, "{} runs for {} guilty of {} calls", known.runs, known.guilty, trial.calls);
     }

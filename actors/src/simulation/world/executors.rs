@@ -59,7 +59,11 @@ impl World<'_> {
         let entries: Vec<_> = batch.entries.iter().map(part).collect();
         let parts: Vec<_> =
             entries.iter().map(|(call, rows)| Part { input: &call.input, rows: rows.clone() }).collect();
-        match Toy.run(batch.method, &parts) {
+        let is_late = self.arrived * 2 > self.setup.calls;
+        let is_starved = self.setup.memory.is_some_and(|memory| batch.rows() > memory && !is_late);
+        let run = if is_starved { Err(RunError::OutOfMemory("full".into())) } else { Toy.run(batch.method, &parts) };
+        let capped = self.board.caps(batch.method).len();
+        match run {
             Ok(outcomes) => {
                 for ((call, rows), outcome) in entries.iter().zip(outcomes) {
                     let output = outcome.expect("the toy fails whole batches");
@@ -75,7 +79,17 @@ impl World<'_> {
             Err(RunError::Method(error)) => {
                 let _ = self.recover(&batch, Failure::Error(error), tally);
             }
+            Err(RunError::OutOfMemory(message)) => {
+                tally.add(if batch.rows() == 1 { "out of memory for one row" } else { "out of memory" });
+                if entries.iter().any(|(_, rows)| rows.len() > 1) && entries.len() == 1 {
+                    tally.add("cut for memory");
+                }
+                let _ = self.recover(&batch, Failure::OutOfMemory(message), tally);
+            }
             Err(error) => panic!("the toy has no such failures: {error:?}"),
+        }
+        if self.board.caps(batch.method).len() < capped {
+            tally.add("a cap was lifted");
         }
         drop((batch, entries));
         self.work(seat, tally);
@@ -140,15 +154,18 @@ impl World<'_> {
                     record.broke_alone = alone;
                 }
                 Failure::Error(_) => record.refused = true,
+                Failure::OutOfMemory(_) => record.starved |= batch.rows() == 1,
             }
         }
         let is_crash = matches!(failure, Failure::Crash(_));
+        let is_starved = matches!(failure, Failure::OutOfMemory(_));
         let is_accident = is_crash
             && batch.entries.iter().all(|entry| matches!(entry.call.input.nature, Nature::Good | Nature::Refused));
         if let Some(trial) = &batch.trial
             && let Some(known) = self.trials.iter_mut().find(|known| Arc::ptr_eq(&known.trial, trial))
         {
             known.accidents += usize::from(is_accident);
+            known.starved |= matches!(failure, Failure::OutOfMemory(_));
         }
         let mut effects = Effects::default();
         let is_free = self.board.recover(batch, failure, &mut effects);
@@ -160,7 +177,9 @@ impl World<'_> {
             returned += u32::from(record.ends == 0);
         }
         if returned > 0 {
-            tally.add(if !is_crash {
+            tally.add(if is_starved {
+                "shrunk"
+            } else if !is_crash {
                 "halved"
             } else if batch.crashes == 0 {
                 "run again"

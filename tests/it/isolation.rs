@@ -2,7 +2,7 @@
 //!
 //! The children are this test binary again, told to run the test [`child`] alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -113,7 +113,15 @@ fn obey(order: &str) -> Result<String, MethodError> {
         "hang" => loop {
             std::thread::park();
         },
-        other => Ok(other.to_owned()),
+        other => {
+            if let Some(file) = other.strip_prefix("sign ") {
+                // Whoever finds the file finds all of it.
+                let draft = format!("{file}.draft");
+                std::fs::write(&draft, getpid().as_raw_nonzero().to_string())?;
+                std::fs::rename(draft, file)?;
+            }
+            Ok(other.to_owned())
+        }
     }
 }
 
@@ -331,7 +339,7 @@ fn what_a_runnable_says_when_it_is_opened_comes_from_the_child() {
 
 #[test]
 fn a_child_that_dies_while_it_is_opened_is_given_another_try() {
-    let once = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("once-{}", std::process::id()));
+    let once = scratch("once");
     std::fs::write(&once, "").expect("a file");
     let app = started(&format!("[runners.params]\nopen = \"kill\"\nonce = {once:?}"));
     assert_eq!(order(&app, "hello").as_deref(), Ok("hello"));
@@ -363,33 +371,47 @@ fn a_runner_that_stops_leaves_no_process_behind() {
     assert_eq!(gone, Err(rustix::io::Errno::SRCH), "it has ended and was reaped");
 }
 
-/// The program, not this test: it is killed in the middle of its work.
-#[cfg(target_os = "linux")]
+/// This very program, as a parent that is killed while its child is in the middle of a batch.
 #[test]
 fn children_die_with_their_parent_however_that_dies() {
-    let mut parent = Command::new(env!("CARGO_BIN_EXE_ekiden"))
-        .args(["serve", "--bind", "127.0.0.1:0", "--set", "runners.iris_clf.isolation=process"])
-        .args(["--config", concat!(env!("CARGO_MANIFEST_DIR"), "/runners.toml")])
+    let sign = scratch("busy");
+    let mut parent = Command::new(std::env::current_exe().expect("this program"))
+        .args(["isolation::parent", "--exact", "--nocapture"])
+        .env(PARENT, &sign)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    let children = || -> Vec<i32> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", parent.id())).into_iter().flatten().flatten();
-        let children = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("children")));
-        children.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect()
-    };
-    let mut found = Vec::new();
-    eventually("there is a child", || {
-        found = children();
-        !found.is_empty()
+    let mut child = None;
+    eventually("a child is busy", || {
+        child = std::fs::read_to_string(&sign).ok().and_then(|number| Pid::from_raw(number.parse().ok()?));
+        child.is_some()
     });
     parent.kill().expect("it can be killed");
     parent.wait().expect("it ends");
-    for child in found {
-        let child = Pid::from_raw(child).expect("a number");
-        eventually("the child ends", || kill_process(child, Signal::CONT) == Err(rustix::io::Errno::SRCH));
+    let child = child.expect("a number");
+    eventually("the child ends", || kill_process(child, Signal::CONT) == Err(rustix::io::Errno::SRCH));
+}
+
+/// Tells the test [`parent`] that it is one, and where its child shows that it is busy.
+const PARENT: &str = "IT_PARENT";
+
+/// Where that is told, a program with a child that never answers. Anywhere else, it is nothing.
+#[test]
+fn parent() {
+    if let Ok(sign) = std::env::var(PARENT) {
+        let app = started("");
+        let orders = serde_json::json!([format!("sign {sign}"), "hang"]);
+        let _ = call(&app, "perilous", "obey", &orders.to_string());
     }
+}
+
+/// A file that does not exist.
+fn scratch(name: &str) -> PathBuf {
+    let name = format!("{name}-{}", std::process::id());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&file);
+    file
 }
 
 #[test]

@@ -58,6 +58,23 @@ pub(crate) enum Ended {
     Before,
 }
 
+/// Callers to be woken, when this is dropped: all answers of a batch are in place before the first of them looks.
+#[derive(Default)]
+pub(crate) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    /// With room for so many.
+    pub(crate) fn with_capacity(callers: usize) -> Self {
+        Self(Vec::with_capacity(callers))
+    }
+}
+
+impl Drop for Wakers {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 impl<W: Worker> Call<W> {
     pub(crate) fn new(input: W::Input, rows: NonZeroUsize, arrived: Instant, options: CallOptions) -> Self {
         Self {
@@ -108,17 +125,27 @@ impl<W: Worker> Call<W> {
 
     /// Ends the call with `result`. Only the first end counts.
     pub(crate) fn end(&self, result: Result<W::Output, CallError>) -> Ended {
-        self.end_locked(self.lock(), result)
+        self.end_with(result, &mut Wakers::default())
+    }
+
+    /// As [`Call::end`]; its caller is woken with others.
+    pub(crate) fn end_with(&self, result: Result<W::Output, CallError>, wakers: &mut Wakers) -> Ended {
+        Self::end_locked(&self.ended, &mut self.lock(), result, wakers)
     }
 
     /// Adds the output for `rows`, and ends the call when that completes it; nothing while rows are missing.
     ///
     /// The same rows may come twice, where an executor was lost after it had added them, and in other pieces, where they
     /// were too many for a device. They count once.
-    pub(crate) fn add(&self, rows: Range<usize>, output: W::Output) -> Option<(Ended, Option<CallError>)> {
+    pub(crate) fn add(
+        &self,
+        rows: Range<usize>,
+        output: W::Output,
+        wakers: &mut Wakers,
+    ) -> Option<(Ended, Option<CallError>)> {
         let mut slot = self.lock();
         if rows.len() == self.rows.get() {
-            return Some((self.end_locked(slot, Ok(output)), None));
+            return Some((Self::end_locked(&self.ended, &mut slot, Ok(output), wakers), None));
         }
         let before = slot.pieces.range(..rows.end).next_back();
         if before.is_none_or(|(_, (end, _))| *end <= rows.start) {
@@ -135,19 +162,20 @@ impl<W: Worker> Call<W> {
             .unwrap_or_else(|message| Err(MethodError::failed(format!("joining its outputs panicked: {message}"))));
         let result = joined.map_err(CallError::from);
         let error = result.as_ref().err().cloned();
-        Some((self.end(result), error))
+        Some((self.end_with(result, wakers), error))
     }
 
-    fn end_locked(&self, mut slot: MutexGuard<'_, Slot<W::Output>>, result: Result<W::Output, CallError>) -> Ended {
+    fn end_locked(
+        ended: &AtomicBool,
+        slot: &mut Slot<W::Output>,
+        result: Result<W::Output, CallError>,
+        wakers: &mut Wakers,
+    ) -> Ended {
         match slot.answer {
             Answer::Pending => {
                 slot.answer = Answer::Ready(result);
-                self.ended.store(true, Ordering::Release);
-                let waker = slot.waker.take();
-                drop(slot);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+                ended.store(true, Ordering::Release);
+                wakers.0.extend(slot.waker.take());
                 Ended::Now
             }
             Answer::Abandoned => {
@@ -267,7 +295,7 @@ mod tests {
         let call = call(5);
         let reply = Reply::new(Arc::clone(&call));
         let whole = expected(0, &call.input);
-        let add = |rows: Range<usize>| call.add(rows.clone(), whole[rows].to_vec());
+        let add = |rows: Range<usize>| call.add(rows.clone(), whole[rows].to_vec(), &mut Wakers::default());
         assert_eq!(add(4..5), None);
         assert_eq!(add(0..2), None);
         assert_eq!(add(0..2), None, "rows that were there");
@@ -290,7 +318,7 @@ mod tests {
         let abandoned = call(1);
         drop(Reply::new(Arc::clone(&abandoned)));
         assert!(abandoned.has_ended());
-        assert_eq!(abandoned.add(0..1, Vec::new()), Some((Ended::Cancelled, None)));
+        assert_eq!(abandoned.add(0..1, Vec::new(), &mut Wakers::default()), Some((Ended::Cancelled, None)));
         assert_eq!(abandoned.end(Err(CallError::Cancelled)), Ended::Before);
     }
 }

@@ -9,7 +9,7 @@ use actix::{Addr, WeakRecipient};
 
 use crate::batcher::{Alarm, Batcher};
 use crate::board::{Board, Effects, Next, Phase, Stuck, Tenure};
-use crate::call::{Call, Ended};
+use crate::call::{Call, Ended, Wakers};
 use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::queue::Batch;
@@ -59,11 +59,9 @@ impl<W: Worker> Desk<W> {
         rows: NonZeroUsize,
         options: CallOptions,
     ) -> Result<Reply<W>, CallError> {
-        let now = Instant::now();
+        let call = self.make(method, input, rows, options);
         let mut effects = Effects::default();
-        let options = CallOptions { timeout: options.timeout.or(self.timeouts[method]), ..options };
-        let call = Arc::new(Call::new(input, rows, now, options));
-        let pushed = self.board().push(method, &call, now, &mut effects);
+        let pushed = self.board().push(method, &call, call.arrived, &mut effects);
         self.carry_out(effects);
         match pushed {
             Ok(()) => Ok(Reply::new(call)),
@@ -72,6 +70,33 @@ impl<W: Worker> Desk<W> {
                 Err(error)
             }
         }
+    }
+
+    /// Makes a call, to be pushed: whoever has made it must push it, or nobody answers.
+    pub(crate) fn make(
+        &self,
+        method: usize,
+        input: W::Input,
+        rows: NonZeroUsize,
+        options: CallOptions,
+    ) -> Arc<Call<W>> {
+        let options = CallOptions { timeout: options.timeout.or(self.timeouts[method]), ..options };
+        Arc::new(Call::new(input, rows, Instant::now(), options))
+    }
+
+    /// Takes calls that were made together, each for the method before it. Those that are refused are told so.
+    pub(crate) fn push_all<'a>(&self, calls: impl Iterator<Item = (usize, &'a Arc<Call<W>>)>) {
+        let now = Instant::now();
+        let mut effects = Effects::default();
+        {
+            let mut board = self.board();
+            for (method, call) in calls {
+                if let Err(error) = board.push(method, call, now, &mut effects) {
+                    effects.ended.push((method, Arc::clone(call), error));
+                }
+            }
+        }
+        self.carry_out(effects);
     }
 
     /// Takes a call of no rows, which is answered by its caller: there is nothing to run.
@@ -99,20 +124,22 @@ impl<W: Worker> Desk<W> {
     /// good as any other answer, if it is the first.
     pub(crate) fn answer(&self, tenure: Tenure, batch: &Batch<W>, outcomes: Outcomes<W::Output>, started: Instant) {
         let ended = Instant::now();
+        let mut wakers = Wakers::with_capacity(batch.entries.len());
         for (entry, outcome) in batch.entries.iter().zip(outcomes) {
             let output = match outcome {
                 Ok(output) => output,
                 Err(error) => {
                     let error = CallError::from(error);
-                    let end = entry.call.end(Err(error.clone()));
+                    let end = entry.call.end_with(Err(error.clone()), &mut wakers);
                     self.count(batch.method, &entry.call, &end, Some(&error), ended);
                     continue;
                 }
             };
-            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output) {
+            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output, &mut wakers) {
                 self.count(batch.method, &entry.call, &end, error.as_ref(), ended);
             }
         }
+        drop(wakers);
         let execution = ended.saturating_duration_since(started);
         let mut effects = Effects::default();
         self.board().ran(tenure, batch, execution, &mut effects);

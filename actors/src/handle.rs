@@ -28,6 +28,10 @@ impl<W: Worker> Handle<W> {
         Self { desk, method }
     }
 
+    pub(crate) fn parts(&self) -> (&Arc<Desk<W>>, usize) {
+        (&self.desk, self.method)
+    }
+
     /// Queues a call of `rows` rows. Once it is taken, its [`Reply`] is answered exactly once, whatever happens.
     ///
     /// # Errors

@@ -17,7 +17,7 @@
 //!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
 //!
 //! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `cost`,
-//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`, `desk`, `handle`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
+//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`, `desk`, `handle`, `group`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
 
 mod batcher;
 mod board;
@@ -29,6 +29,7 @@ mod desk;
 mod error;
 mod executor;
 mod forecast;
+mod group;
 mod guard;
 mod handle;
 mod lane;
@@ -47,6 +48,7 @@ pub use call::Reply;
 pub use cap::Cap;
 pub use cost::{BucketCost, Cost};
 pub use error::{CallError, Fault, MethodError, OpenError, RunError};
+pub use group::Group;
 pub use guard::guarded;
 pub use handle::{CallOptions, Handle};
 pub use limits::{Batching, MethodLimits, Priority, RestartLimits};

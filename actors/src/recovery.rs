@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::board::{Board, Effects, Next, Phase};
-    use crate::call::Call;
+    use crate::call::{Call, Wakers};
     use crate::simulation::toy::{Input, Nature, Toy, expected};
     use crate::{CallOptions, MethodLimits, Reply};
 
@@ -227,7 +227,8 @@ mod tests {
                 let failed = batch.entries.iter().any(|entry| guilty.contains(&entry.call.input.id));
                 if !failed {
                     for entry in &batch.entries {
-                        let _ = entry.call.add(entry.rows.clone(), expected(0, &entry.call.input));
+                        let _ =
+                            entry.call.add(entry.rows.clone(), expected(0, &entry.call.input), &mut Wakers::default());
                     }
                     board.ran(board.tenure(seat), &batch, Duration::ZERO, &mut effects);
                 } else if nature == Nature::Deadly {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use actix_web::body::BoxBody;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
@@ -12,15 +13,16 @@ use ekiden_actors::{CallError, CallOptions, Priority};
 
 use super::Api;
 use super::error::Refusal;
+use super::outbox::Outbox;
 use crate::codec::Format;
 use crate::serving::MethodHandle;
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
 pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 /// How long the call may take, in milliseconds.
-const TIMEOUT: &str = "ekiden-timeout-ms";
+const TIMEOUT: header::HeaderName = header::HeaderName::from_static("ekiden-timeout-ms");
 /// Whether the call goes before or after others: high, normal or low.
-const PRIORITY: &str = "ekiden-priority";
+const PRIORITY: header::HeaderName = header::HeaderName::from_static("ekiden-priority");
 /// The longest request id that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -28,18 +30,21 @@ pub(super) async fn call(
     request: &HttpRequest,
     runner: &str,
     method: &str,
-    body: Result<Bytes, actix_web::Error>,
+    body: Result<Bytes, PayloadError>,
     api: &Api,
+    outbox: &Outbox,
 ) -> HttpResponse {
     let outcome = match find(runner, method, api) {
-        Ok(method) => answer(request, method, body, api).await,
+        Ok(method) => answer(request, method, body, api, outbox).await,
         Err(error) => Err(Refusal::from(&error)),
     };
     let id = request_id(request, api);
     let mut response = match outcome {
         Ok((format, body)) => {
             tracing::debug!(path = request.path(), id = ?id, "answered");
-            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, static_value(format))).body(body)
+            let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
+            response
         }
         Err(refusal) => {
             let (status, code, message) = (refusal.status.as_u16(), refusal.code, refusal.message.as_str());
@@ -65,8 +70,9 @@ fn find<'a>(runner: &str, method: &str, api: &'a Api) -> Result<&'a MethodHandle
 async fn answer(
     request: &HttpRequest,
     method: &MethodHandle,
-    body: Result<Bytes, actix_web::Error>,
+    body: Result<Bytes, PayloadError>,
     api: &Api,
+    outbox: &Outbox,
 ) -> Result<(Format, Bytes), Refusal> {
     let refused = |error: CallError| {
         method.refuse(&error);
@@ -80,8 +86,9 @@ async fn answer(
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
-    others_first().await;
-    let outputs = method.async_run(inputs, options).await.map_err(|error| Refusal::from(&error))?;
+    let called = outbox.add(|group| method.call_in(group, inputs, options));
+    let outputs = called.map_err(|error| Refusal::from(&error))?.outputs().await;
+    let outputs = outputs.map_err(|error| Refusal::from(&error))?;
     encode(request, format, method, &outputs)
 }
 
@@ -134,9 +141,9 @@ fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
     }
 }
 
-fn unreadable(error: &actix_web::Error, api: &Api) -> CallError {
-    match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => {
+fn unreadable(error: &PayloadError, api: &Api) -> CallError {
+    match error {
+        PayloadError::Overflow => {
             let limit = api.max_body_bytes;
             CallError::TooLarge(format!("the body is larger than the server's max_body_bytes = {limit}").into())
         }
@@ -152,26 +159,8 @@ fn request_id(request: &HttpRequest, api: &Api) -> HeaderValue {
     match request.headers().get(REQUEST_ID) {
         Some(id) if !id.is_empty() && id.len() <= MAX_REQUEST_ID => id.clone(),
         _ => {
-            let id = Bytes::from(api.request_ids.next());
             // Hexadecimal digits are always a header's value.
-            HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+            HeaderValue::from_bytes(&api.request_ids.next()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         }
     }
-}
-
-/// Lets every task of this thread that is ready run before this one goes on.
-///
-/// Requests that came in together are all read before the first is queued, so that they share a batch and one wake-up.
-/// Where there are none, it costs one more poll of this task and no time.
-async fn others_first() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if yielded {
-            return std::task::Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

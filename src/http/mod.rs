@@ -11,9 +11,11 @@
 //! [`routes`] mounts all of them into any actix-web server; [`serve`] is a server of its own.
 
 mod access;
+mod body;
 mod call;
 mod error;
 mod info;
+mod outbox;
 mod probe;
 mod server;
 
@@ -26,9 +28,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
-use bytes::Bytes;
 
 use crate::serving::Serving;
+use outbox::Outbox;
 
 /// What the handlers share.
 struct Api {
@@ -46,8 +48,12 @@ struct RequestIds {
 }
 
 impl RequestIds {
-    fn next(&self) -> String {
-        format!("{:08x}{:08x}", self.server, self.next.fetch_add(1, Ordering::Relaxed))
+    /// The next one, in hexadecimal digits.
+    fn next(&self) -> [u8; 16] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let counted = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = (u64::from(self.server) << 32) | (counted & u64::from(u32::MAX));
+        std::array::from_fn(|at| DIGITS[(id >> (60 - 4 * at)) as usize & 0xf])
     }
 }
 
@@ -84,13 +90,11 @@ fn mount(
             let resource = web::resource(path).app_data(api.clone()).route(route.guard(reads));
             resource.default_service(web::to(error::get_only))
         };
+        // This is run once for each thread that serves HTTP.
+        let (shared, outbox) = (api.clone(), Outbox::default());
+        let below = move |request, payload| runners(request, payload, shared.clone(), outbox.clone());
         config
-            .service(
-                web::scope("/v1/runners")
-                    .app_data(api.clone())
-                    .app_data(web::PayloadConfig::new(max_body_bytes))
-                    .default_service(web::to(runners)),
-            )
+            .service(web::scope("/v1/runners").default_service(web::to(below)))
             .service(probe("/livez", web::to(probe::livez)))
             .service(probe("/readyz", web::to(probe::readyz)))
             .service(probe("/metrics", web::to(probe::metrics)));
@@ -99,14 +103,15 @@ fn mount(
 
 /// Everything below `/v1/runners`. The router matches paths with parameters by regular expressions, which took a tenth
 /// of a small call; this takes the path apart by hand.
-async fn runners(request: HttpRequest, body: Result<Bytes, actix_web::Error>, api: web::Data<Api>) -> HttpResponse {
+async fn runners(request: HttpRequest, payload: web::Payload, api: web::Data<Api>, outbox: Outbox) -> HttpResponse {
+    let body = body::read(&request, payload, api.max_body_bytes).await;
     let below = request.match_info().unprocessed();
     let below = below.strip_prefix('/').unwrap_or(below);
     // A trailing slash means the same.
     let mut parts = below.strip_suffix('/').unwrap_or(below).split('/');
     match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
         (runner, Some(method), None) if request.method() == Method::POST => {
-            call::call(&request, runner, method, body, &api).await
+            call::call(&request, runner, method, body, &api, &outbox).await
         }
         (_, Some(_), None) => error::method(&request, &Method::POST),
         (_, None, _) if !matches!(*request.method(), Method::GET | Method::HEAD) => {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ekiden_actors::{CallError, CallOptions, Cap, Cost, Handle, MethodLimits, Reply};
+use ekiden_actors::{CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
 use super::{CallInput, ModelWorker};
 use crate::value::{Signature, Values};
@@ -65,10 +65,17 @@ impl MethodHandle {
     /// # Errors
     /// The call's [`CallError`].
     pub async fn async_run(&self, inputs: Values, options: CallOptions) -> Result<Values, CallError> {
-        match self.submit(inputs, options)? {
-            Submitted::Queued(reply) => reply.await,
-            Submitted::Answered(outputs) => Ok(outputs),
-        }
+        self.submit(inputs, |input, rows| self.handle.call(input, rows, options))?.outputs().await
+    }
+
+    /// As [`MethodHandle::async_run`], up to the waiting: the call is queued with the others of `group`.
+    pub(crate) fn call_in(
+        &self,
+        group: &mut Group<ModelWorker>,
+        inputs: Values,
+        options: CallOptions,
+    ) -> Result<Submitted, CallError> {
+        self.submit(inputs, |input, rows| Ok(group.call(&self.handle, input, rows, options)))
     }
 
     /// Calls the method and blocks this thread until its outputs are there. Not for async code.
@@ -80,7 +87,7 @@ impl MethodHandle {
         if tokio::runtime::Handle::try_current().is_ok() {
             return Err(CallError::InsideRuntime);
         }
-        match self.submit(inputs, options)? {
+        match self.submit(inputs, |input, rows| self.handle.call(input, rows, options))? {
             Submitted::Queued(reply) => reply.wait(),
             Submitted::Answered(outputs) => Ok(outputs),
         }
@@ -91,7 +98,11 @@ impl MethodHandle {
         self.handle.refuse(error);
     }
 
-    fn submit(&self, inputs: Values, options: CallOptions) -> Result<Submitted, CallError> {
+    fn submit(
+        &self,
+        inputs: Values,
+        call: impl FnOnce(CallInput, NonZeroUsize) -> Result<Reply<ModelWorker>, CallError>,
+    ) -> Result<Submitted, CallError> {
         let refused = |problem: String| {
             let error = CallError::invalid_input(problem);
             self.refuse(&error);
@@ -104,11 +115,22 @@ impl MethodHandle {
             return self.handle.call_without_rows().map(|()| Submitted::Answered(outputs));
         };
         let input = CallInput { values: inputs, batching: signature.batching };
-        self.handle.call(input, rows, options).map(Submitted::Queued)
+        call(input, rows).map(Submitted::Queued)
     }
 }
 
-enum Submitted {
+/// A call that has been checked: it waits for its answer, or has no rows and is answered already.
+pub(crate) enum Submitted {
     Queued(Reply<ModelWorker>),
     Answered(Values),
+}
+
+impl Submitted {
+    /// Waits for the outputs.
+    pub(crate) async fn outputs(self) -> Result<Values, CallError> {
+        match self {
+            Self::Queued(reply) => reply.await,
+            Self::Answered(outputs) => Ok(outputs),
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Rows of several arrays, side by side in one buffer.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use half::{bf16, f16};
@@ -22,31 +21,35 @@ pub(crate) fn shape(parts: &[Rows<'_>], dim: usize) -> Option<Shape> {
     fits.then(|| first.shape().clone().with(dim, rows))
 }
 
-/// What one part contributes: in each block of `stride` elements, those in `range`.
-struct Source<'a, T: Element> {
-    elements: Cow<'a, [T]>,
+/// What one part contributes: in each block of `stride` bytes, those in `range`.
+struct Source<'a> {
+    data: &'a [u8],
     stride: usize,
     range: Range<usize>,
 }
 
 /// Copies these rows side by side along `dim`, once. They must fit together, as [`shape`] tells, and be of type `T`.
 pub(crate) fn elements<T: Element>(parts: &[Rows<'_>], dim: usize) -> Vec<T> {
-    let sources: Vec<Source<'_, T>> = parts
+    let sources: Vec<Source<'_>> = parts
         .iter()
-        .filter_map(|(array, rows)| {
+        .map(|(array, rows)| {
             let (_, row) = array.around(dim);
-            let row = row / array.dtype().size();
             let stride = array.shape().dims()[dim] * row;
-            Some(Source { elements: array.elements::<T>()?, stride, range: rows.start * row..rows.end * row })
+            Source { data: array.data(), stride, range: rows.start * row..rows.end * row }
         })
         .collect();
     let blocks = parts.first().map_or(0, |(array, _)| array.around(dim).0);
     let per_block: usize = sources.iter().map(|source| source.range.len()).sum();
-    let mut gathered = Vec::with_capacity(blocks * per_block);
+    let mut gathered: Vec<T> = Vec::with_capacity(blocks * per_block / size_of::<T>());
     for block in 0..blocks {
-        for Source { elements, stride, range } in &sources {
+        for Source { data, stride, range } in &sources {
             let start = block * stride;
-            gathered.extend_from_slice(&elements[start + range.start..start + range.end]);
+            let bytes = &data[start + range.start..start + range.end];
+            match bytemuck::try_cast_slice(bytes) {
+                Ok(elements) => gathered.extend_from_slice(elements),
+                // A body is where its head ends, aligned or not.
+                Err(_) => gathered.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
+            }
         }
     }
     gathered

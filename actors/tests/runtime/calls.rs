@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use ekiden_actors::{Batching, CallError, Fault, MethodLimits, RunnerState};
+use ekiden_actors::{Batching, CallError, CallOptions, Fault, Group, MethodLimits, RunnerState};
 
-use crate::stage::{Act, LONG, OnDrop, Stage, answer, block_on, bounded, gate, lock, ms, size};
+use crate::stage::{Act, Input, LONG, OnDrop, Stage, answer, block_on, bounded, gate, lock, ms, size};
 
 #[test]
 fn a_lone_call_is_answered() {
@@ -162,6 +162,30 @@ fn deadlines_pass_for_calls_that_wait_and_calls_that_run() {
         assert_eq!(patient.wait(), Ok(answer(2, 1)));
         assert_eq!(scene.ran(), [[0], [2]]);
         scene.counts.settle(&[("deadline_exceeded", 2), ("answered", 1)]);
+    });
+}
+
+#[test]
+fn calls_that_are_handed_in_together_share_a_batch_and_each_gets_its_answer_or_the_reason() {
+    bounded(|| {
+        let limits = MethodLimits { max_queue_size: size(3), timeout: None, ..MethodLimits::default() };
+        let scene = Stage { limits, ..Stage::default() }.start();
+        let mut group = Group::default();
+        let mut replies: Vec<_> = (0..4)
+            .map(|value| {
+                let input = Input { value, rows: 1, act: Act::Echo };
+                group.call(&scene.method, input, size(1), CallOptions::default())
+            })
+            .collect();
+        assert_eq!(scene.method.queued_rows(), 0, "nothing is queued before the group is handed in");
+        drop(group);
+        let last = replies.pop().expect("four calls").wait();
+        assert!(matches!(last, Err(CallError::QueueFull { waiting: 3, .. })), "{last:?}");
+        for (value, reply) in (0..).zip(replies) {
+            assert_eq!(reply.wait(), Ok(answer(value, 1)));
+        }
+        assert_eq!(scene.ran(), [[0, 1, 2]], "the executor was idle, and still they were not run one by one");
+        scene.counts.settle(&[("queue_full", 1), ("answered", 3)]);
     });
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Event, Executor, Seat, Tally, World};
 use crate::board::{Effects, Next, Stuck};
-use crate::call::Ended;
+use crate::call::{Ended, Wakers};
 use crate::queue::{Batch, Entry};
 use crate::recovery::Failure;
 use crate::simulation::toy::{Input, Nature, Toy, expected};
@@ -67,7 +67,7 @@ impl World<'_> {
             Ok(outcomes) => {
                 for ((call, rows), outcome) in entries.iter().zip(outcomes) {
                     let output = outcome.expect("the toy fails whole batches");
-                    if let Some((end, error)) = call.add(rows.clone(), output) {
+                    if let Some((end, error)) = call.add(rows.clone(), output, &mut Wakers::default()) {
                         self.count(call.input.id, &end, error.as_ref(), tally);
                     }
                 }
@@ -133,7 +133,7 @@ impl World<'_> {
         for entry in batch.entries.iter().filter(|entry| entry.call.input.nature == Nature::Good) {
             let Input { id, .. } = entry.call.input;
             let output = expected(batch.method, &entry.call.input)[entry.rows.clone()].to_vec();
-            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output) {
+            if let Some((end, error)) = entry.call.add(entry.rows.clone(), output, &mut Wakers::default()) {
                 tally.add(if end == Ended::Now { "answered late" } else { "came back" });
                 self.count(id, &end, error.as_ref(), tally);
             }

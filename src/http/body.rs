@@ -1,0 +1,44 @@
+//! Reads the body of a request.
+
+use std::pin::pin;
+
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+
+/// The most that is reserved for a body at once, in bytes: what a client announces may never come.
+const MOST_RESERVED: usize = 1 << 20;
+
+/// The whole body, of up to `limit` bytes. One that came in one piece, as small ones do, is not copied.
+///
+/// # Errors
+/// [`PayloadError::Overflow`] as soon as the body is, or says that it will be, too large; or what reading failed with.
+pub(super) async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Bytes, PayloadError> {
+    let announced = announced(request);
+    if announced.is_some_and(|length| length > limit) {
+        return Err(PayloadError::Overflow);
+    }
+    let mut payload = pin!(payload);
+    let mut next = async || std::future::poll_fn(|cx| payload.as_mut().poll_next(cx)).await.transpose();
+    let within = |length: usize| if length > limit { Err(PayloadError::Overflow) } else { Ok(()) };
+
+    let Some(first) = next().await? else { return Ok(Bytes::new()) };
+    within(first.len())?;
+    let Some(second) = next().await? else { return Ok(first) };
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).clamp(first.len() + second.len(), MOST_RESERVED));
+    body.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(more) = piece {
+        within(body.len() + more.len())?;
+        body.extend_from_slice(&more);
+        piece = next().await?;
+    }
+    Ok(body.freeze())
+}
+
+/// What `content-length` says.
+fn announced(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -192,6 +192,13 @@ impl MethodError {
         self
     }
 
+    /// The same error, which says that it is row `row`'s, counted from 0.
+    #[must_use]
+    pub fn of_row(mut self, row: usize) -> Self {
+        self.message = format!("row {row}: {}", self.message).into();
+        self
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         self.fault

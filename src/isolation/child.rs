@@ -16,7 +16,7 @@ use super::memory::Region;
 use super::payload::{INLINE, Laid, Layout};
 use super::wire::{Failure, FromChild, ToChild};
 use super::{CHILD_OF, Limits, Opening};
-use crate::serving::{CallInput, Model};
+use crate::serving::{Answer, CallInput, Model};
 use crate::value::Values;
 
 /// This process, as a child that has been told what to be.
@@ -218,8 +218,8 @@ impl Server {
         let values = inputs.pick_up(lend).map_err(nonsense)?;
         let model = &mut self.model;
         let ran = guarded(|| run(model.as_mut(), method as usize, &parts, values));
-        let outputs = match ran {
-            Ok(Ok(outputs)) => outputs,
+        let answer = match ran {
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let failed = FromChild::Failed { why: Failure::from(error), inputs_free: self.inputs_free() };
                 self.link.send(&failed, &[])?;
@@ -231,11 +231,13 @@ impl Server {
                 return Ok(false);
             }
         };
-        self.answer(outputs, room)?;
+        self.answer(answer, room)?;
         Ok(true)
     }
 
-    fn answer(&mut self, outputs: Values, room: Option<u32>) -> io::Result<()> {
+    fn answer(&mut self, answer: Answer, room: Option<u32>) -> io::Result<()> {
+        let Answer { outputs, failed } = answer;
+        let failed = failed.into_iter().map(|(row, error)| (row as u32, Failure::of_row(&error))).collect();
         let mut layout = Layout::default();
         outputs.iter().try_for_each(|value| layout.whole(value)).map_err(nonsense)?;
         if layout.len() <= INLINE {
@@ -243,7 +245,7 @@ impl Server {
             let laid = layout.inline(&mut inline);
             // Outputs may be inputs.
             drop(outputs);
-            self.send_outputs(laid)?;
+            self.send_outputs(laid, failed)?;
             self.inline = inline;
             return Ok(());
         }
@@ -257,12 +259,12 @@ impl Server {
         };
         let laid = layout.shared(memory);
         drop(outputs);
-        self.send_outputs(laid)
+        self.send_outputs(laid, failed)
     }
 
-    fn send_outputs(&mut self, outputs: Laid<'_>) -> io::Result<()> {
+    fn send_outputs(&mut self, outputs: Laid<'_>, failed: Vec<(u32, Failure)>) -> io::Result<()> {
         let inputs_free = self.inputs_free();
-        self.link.send(&FromChild::Outputs { outputs, inputs_free }, &[])
+        self.link.send(&FromChild::Outputs { outputs, failed, inputs_free }, &[])
     }
 
     fn inputs_free(&mut self) -> bool {
@@ -303,7 +305,7 @@ fn region(files: Vec<OwnedFd>, len: u64) -> io::Result<Region> {
 }
 
 /// Runs a batch whose parts lie side by side in `values`.
-fn run(model: &mut dyn Model, method: usize, rows: &[u32], values: Values) -> Result<Values, RunError> {
+fn run(model: &mut dyn Model, method: usize, rows: &[u32], values: Values) -> Result<Answer, RunError> {
     let signature = model.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
     let input = CallInput { values, batching: signature.batching };
     let mut end = 0;

@@ -9,9 +9,9 @@ use super::link::{Link, nonsense};
 use super::memory::Region;
 use super::payload::{INLINE, Layout};
 use super::wire::{FromChild, ToChild};
-use crate::serving::CallInput;
+use crate::serving::{Answer, CallInput};
 use crate::value::gather::Rows;
-use crate::value::{Signature, Value, Values};
+use crate::value::{Signature, Value};
 
 /// Regions for outputs that are kept, at most: callers hold answers for a while.
 const ROOMS: usize = 4;
@@ -48,7 +48,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The outer error: it cannot be talked to. The inner one is an answer.
-    pub(super) fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> io::Result<Result<Values, RunError>> {
+    pub(super) fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> io::Result<Result<Answer, RunError>> {
         let layout = match self.lay_out(method, parts) {
             Ok(layout) => layout,
             Err(problem) => return Ok(Err(MethodError::failed(problem).before_run().into())),
@@ -85,9 +85,11 @@ impl Conversation {
                     room = make_room(&mut self.rooms, &mut self.link, room, len)?;
                     continue;
                 }
-                FromChild::Outputs { outputs, inputs_free } => {
+                FromChild::Outputs { outputs, failed, inputs_free } => {
                     let lend = || self.rooms.get(room?).map(Region::lend);
-                    (Ok(outputs.pick_up(lend).map_err(nonsense)?), inputs_free)
+                    let failed = failed.into_iter().map(|(row, why)| (row as usize, why.into_row_error())).collect();
+                    let outputs = outputs.pick_up(lend).map_err(nonsense)?;
+                    (Ok(Answer { outputs, failed }), inputs_free)
                 }
                 FromChild::Failed { why, inputs_free } => (Err(RunError::from(why)), inputs_free),
                 FromChild::Panicked(message) => (Err(RunError::Lost(Exit::Panicked(message.into()))), true),

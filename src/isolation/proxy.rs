@@ -14,8 +14,8 @@ use super::process::Process;
 use super::wire::{FromChild, ToChild};
 use super::{Isolated, Opening};
 use crate::device;
-use crate::serving::{CallInput, Model};
-use crate::value::{Signature, Values};
+use crate::serving::{Answer, CallInput, Model};
+use crate::value::Signature;
 
 /// How long a program may take to say that it knows what it is. No user code runs before that, but what `main` does
 /// before its first line.
@@ -103,7 +103,7 @@ impl Model for Proxy {
         self.conversation.signature(method)
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError> {
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         match self.conversation.run(method, parts) {
             Ok(answer) => answer,
             Err(error) => Err(RunError::Lost(Exit::ProcessDied(fate(&self.process, &error).into()))),

@@ -14,7 +14,7 @@ use super::conversation::Conversation;
 use super::link::Link;
 use super::payload::{Laid, Layout};
 use super::wire::{FromChild, ToChild};
-use crate::serving::{CallInput, Model};
+use crate::serving::{Answer, CallInput, Model};
 use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueKind, ValueSpec, Values};
 
 /// Answers with its inputs, says which parts it saw, and does what they ask for.
@@ -29,7 +29,7 @@ impl Model for Echo {
         self.signatures.get(method)
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError> {
+    fn run(&mut self, _: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         let _ = self.seen.send(parts.iter().map(|part| part.rows.len()).collect());
         let values = parts[0].input.values.clone();
         match &values[0] {
@@ -39,9 +39,12 @@ impl Model for Echo {
             Value::Text(text) if text == "device" => Err(RunError::Lost(Exit::DeviceLost("poisoned".into()))),
             Value::Bytes(_) => {
                 self.kept.push(values);
-                Ok(self.kept[0].clone())
+                Ok(self.kept[0].clone().into())
             }
-            _ => Ok(values),
+            Value::List(items) if items[0] == "bad" => {
+                Ok(Answer { outputs: values, failed: vec![(1, MethodError::invalid_input("bad"))] })
+            }
+            _ => Ok(values.into()),
         }
     }
 }
@@ -87,7 +90,7 @@ fn batches_of_every_size_come_back_as_they_went() {
         let (one, other) = (numbers(0, 2, width), numbers(7, 3, width));
         let inputs = [input(one.clone().into(), true), input(other.clone().into(), true)];
         let parts = [Part { input: &inputs[0], rows: 1..2 }, Part { input: &inputs[1], rows: 0..3 }];
-        let outputs = talk.run(0, &parts).expect("it can be talked to").expect("an answer");
+        let outputs = talk.run(0, &parts).expect("it can be talked to").expect("an answer").outputs;
         let rows = [one.slice(0, 1..2), other.slice(0, 0..3)].map(|rows| rows.expect("in range"));
         let expected: Vec<i64> = rows.iter().flat_map(|rows| rows.to_vec().expect("numbers")).collect();
         let expected = Array::new(expected, [4, width]).expect("it fits");
@@ -107,9 +110,17 @@ fn lists_are_gathered_and_large_ones_pass_through_memory() {
         let items = |first: usize| (first..first + length).map(|item| json!({"item": item})).collect::<Vec<_>>();
         let inputs = [input(Value::List(items(0)), true), input(Value::List(items(5)), true)];
         let parts = inputs.each_ref().map(|input| Part { input, rows: 0..length });
-        let outputs = talk.run(1, &parts).expect("it can be talked to").expect("an answer");
+        let outputs = talk.run(1, &parts).expect("it can be talked to").expect("an answer").outputs;
         assert_eq!(outputs.as_slice(), [Value::List([items(0), items(5)].concat())], "{length}");
     }
+}
+
+#[test]
+fn a_rows_own_error_arrives_beside_the_outputs() {
+    let (mut talk, _) = talk();
+    let input = input(Value::List(vec![json!("bad"), json!("good")]), true);
+    let answer = talk.run(1, &[Part { input: &input, rows: 0..2 }]).expect("it can be talked to").expect("an answer");
+    assert_eq!(answer.failed, [(1, MethodError::invalid_input("bad"))]);
 }
 
 #[test]
@@ -119,7 +130,11 @@ fn inputs_that_the_runnable_keeps_are_not_written_over() {
     for fill in 0..6_u8 {
         let input = input(Value::Bytes(Bytes::from(vec![fill; 100_000])), false);
         let answer = talk.run(3, &[Part { input: &input, rows: 0..1 }]).expect("it can be talked to");
-        assert_eq!(answer.expect("an answer").as_slice(), [Value::Bytes(Bytes::from(vec![0; 100_000]))], "{fill}");
+        assert_eq!(
+            answer.expect("an answer").outputs.as_slice(),
+            [Value::Bytes(Bytes::from(vec![0; 100_000]))],
+            "{fill}"
+        );
     }
 }
 
@@ -142,7 +157,7 @@ fn failures_arrive_as_what_they_are() {
 }
 
 /// What becomes of a batch whose child answers with this.
-fn answered_by(lie: impl FnOnce(&mut Link) -> io::Result<()> + Send + 'static) -> io::Result<Result<Values, RunError>> {
+fn answered_by(lie: impl FnOnce(&mut Link) -> io::Result<()> + Send + 'static) -> io::Result<Result<Answer, RunError>> {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     let liar = thread::spawn(move || {
         let mut link = Link::new(theirs);
@@ -167,7 +182,7 @@ fn a_child_that_lies_is_found_out() {
         let mut layout = Layout::default();
         layout.whole(&big).expect("it can be laid out");
         let outputs: Laid<'_> = layout.shared(&mut [0; 64]);
-        link.send(&FromChild::Outputs { outputs, inputs_free: true }, &[])
+        link.send(&FromChild::Outputs { outputs, failed: Vec::new(), inputs_free: true }, &[])
     };
     check(shared, nonsense);
     check(|link| link.send(&FromChild::NeedsRoom(u64::MAX), &[]), nonsense);
@@ -184,7 +199,7 @@ fn a_child_that_lies_is_found_out() {
             let mut layout = Layout::default();
             layout.whole(&value).expect("it can be laid out");
             let outputs = layout.shared(&mut vec![0; 1 << 20]);
-            link.send(&FromChild::Outputs { outputs, inputs_free: true }, &[])
+            link.send(&FromChild::Outputs { outputs, failed: Vec::new(), inputs_free: true }, &[])
         },
         nonsense,
     );

@@ -46,6 +46,8 @@ pub(super) enum FromChild<'a> {
     Outputs {
         #[serde(borrow)]
         outputs: Laid<'a>,
+        /// The rows that failed by themselves.
+        failed: Vec<(u32, Failure)>,
         /// Nobody reads its inputs any more.
         inputs_free: bool,
     },
@@ -65,6 +67,24 @@ pub(super) enum Failure {
     DeviceLost(String),
     /// In any other way.
     Lost(String),
+}
+
+impl Failure {
+    /// A row's own error. Of its message, as much as anybody will read: there may be many.
+    pub(super) fn of_row(error: &MethodError) -> Self {
+        let message = error.to_string();
+        let message = message[..message.floor_char_boundary(256)].to_owned();
+        Self::Method { invalid_input: error.fault() == Fault::Input, ran: error.ran(), message }
+    }
+
+    /// The same in the parent.
+    pub(super) fn into_row_error(self) -> MethodError {
+        match RunError::from(self) {
+            RunError::Method(error) => error,
+            RunError::OutOfMemory(message) => MethodError::failed(message),
+            RunError::Lost(exit) => MethodError::failed(exit),
+        }
+    }
 }
 
 impl From<RunError> for Failure {

@@ -1,5 +1,7 @@
 //! The Rust types that methods take and return, and callers give and get.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Bool, Device, Float, Int, Tensor, Transaction};
 use bytes::Bytes;
 use ekiden_actors::{MethodError, Part};
@@ -8,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::tensor;
 use crate::device;
-use crate::serving::CallInput;
+use crate::serving::{Answer, CallInput};
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
 
 /// One input of all calls of a batch, as a method's parameter is made from it.
@@ -50,6 +52,7 @@ impl InputBatch<'_> {
 pub struct ReadBack {
     transaction: Transaction,
     values: Vec<Pending>,
+    failed: BTreeMap<usize, MethodError>,
 }
 
 enum Pending {
@@ -64,11 +67,16 @@ impl ReadBack {
         self.values.push(Pending::Tensor);
     }
 
-    fn host(&mut self, value: Value) {
+    pub(super) fn host(&mut self, value: Value) {
         self.values.push(Pending::Host(value));
     }
 
-    pub(super) fn finish(self) -> Result<Values, MethodError> {
+    /// Fails a row of the batch, whatever its outputs are.
+    pub(super) fn fail(&mut self, row: usize, error: MethodError) {
+        self.failed.entry(row).or_insert(error);
+    }
+
+    pub(super) fn finish(self) -> Result<Answer, MethodError> {
         let any_tensor = self.values.iter().any(|value| matches!(value, Pending::Tensor));
         let read = if any_tensor {
             self.transaction.try_execute().map_err(|error| device::error(&error))?
@@ -76,7 +84,8 @@ impl ReadBack {
             Vec::new()
         };
         let mut read = read.into_iter();
-        self.values
+        let outputs = self
+            .values
             .into_iter()
             .map(|value| match value {
                 Pending::Host(value) => Ok(value),
@@ -85,7 +94,8 @@ impl ReadBack {
                     tensor::array(data).map(Value::Tensor).map_err(MethodError::failed)
                 }
             })
-            .collect()
+            .collect::<Result<Values, MethodError>>()?;
+        Ok(Answer { outputs, failed: self.failed.into_iter().collect() })
     }
 }
 

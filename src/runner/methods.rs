@@ -8,7 +8,7 @@ use ekiden_actors::{CallError, Fault, MethodError, Part};
 
 use super::data::{Data, InputBatch, ReadBack};
 use super::tensor;
-use crate::serving::CallInput;
+use crate::serving::{Answer, CallInput};
 use crate::value::{Batching, Signature, TensorSpec, ValueSpec, Values};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
@@ -40,7 +40,7 @@ impl From<String> for NamedSpec {
 
 /// Runs one method on a batch.
 trait Run<R> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Values, MethodError>;
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError>;
 }
 
 /// Where a batch runs, and what its values look like.
@@ -50,7 +50,7 @@ pub(super) struct Place<'a> {
 }
 
 /// A function that can be a method: it takes `&self` and up to six [`Data`] parameters, and returns
-/// one [`Data`] or a tuple of them.
+/// one [`Data`], a tuple of them, or [`Rows`](super::Rows) of either.
 pub trait MethodFn<R, A>: Send + Sync + 'static {
     /// What it returns.
     type Output: Outputs;
@@ -74,7 +74,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn of<T: Data>() -> Self {
+    pub(super) fn of<T: Data>() -> Self {
         Self { default: T::default_spec, check: T::check_spec }
     }
 }
@@ -249,7 +249,7 @@ struct Function<F, A> {
 }
 
 impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Values, MethodError> {
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
         let inputs = F::Inputs::gather(&InputParts { parts, at })?;
         let mut back = ReadBack::default();
         self.function.call(runnable, inputs)?.stage(&mut back)?;
@@ -446,10 +446,10 @@ impl<R> Method<R> {
         runnable: &R,
         parts: &[Part<'_, CallInput>],
         device: &Device,
-    ) -> Result<Values, MethodError> {
-        let mut outputs = self.run.run(runnable, parts, &Place { device, signature: &self.signature })?;
-        tensor::restore_scalars(&mut outputs, &self.signature.outputs);
-        Ok(outputs)
+    ) -> Result<Answer, MethodError> {
+        let mut answer = self.run.run(runnable, parts, &Place { device, signature: &self.signature })?;
+        tensor::restore_scalars(&mut answer.outputs, &self.signature.outputs);
+        Ok(answer)
     }
 }
 

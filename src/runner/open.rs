@@ -12,8 +12,8 @@ use super::strategy::Placement;
 use super::{OpenContext, Runnable};
 use crate::device;
 use crate::isolation::{self, Isolated, Opening};
-use crate::serving::{CallInput, Model, ModelWorker};
-use crate::value::{Signature, Values};
+use crate::serving::{Answer, CallInput, Model, ModelWorker};
+use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
 pub(crate) struct Opener<R: Runnable> {
@@ -48,7 +48,7 @@ impl<R: 'static> Model for Opened<R> {
         self.methods.get(method).map(|method| &method.signature)
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError> {
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
         Ok(method.run(&self.runnable, parts, &self.device).map_err(device::recognise)?)
     }

@@ -7,7 +7,7 @@ mod method;
 mod worker;
 
 pub use method::MethodHandle;
-pub(crate) use worker::{CallInput, Model, ModelWorker};
+pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
 
 use std::sync::Arc;
 use std::task::Poll;

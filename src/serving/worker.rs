@@ -7,13 +7,28 @@ use ekiden_actors::{CallError, Exit, KillSwitch, MethodError, OpenError, Outcome
 
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
 
+/// What a run of a method came to.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// The outputs of all rows.
+    pub(crate) outputs: Values,
+    /// The rows that failed by themselves, in order: their outputs mean nothing.
+    pub(crate) failed: Vec<(usize, MethodError)>,
+}
+
+impl From<Values> for Answer {
+    fn from(outputs: Values) -> Self {
+        Self { outputs, failed: Vec::new() }
+    }
+}
+
 /// A runnable that is open on its device.
 pub(crate) trait Model {
     /// The signature of `method`, counted as its methods were added.
     fn signature(&self, method: usize) -> Option<&Signature>;
 
-    /// Runs `method` once on the rows of all `parts`, and returns the outputs of all rows.
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Values, RunError>;
+    /// Runs `method` once on the rows of all `parts`.
+    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError>;
 
     /// What a panic of a run with this message was the end of.
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
@@ -39,6 +54,19 @@ pub(crate) trait Model {
 pub(crate) struct CallInput {
     pub(crate) values: Values,
     pub(crate) batching: Option<Batching>,
+}
+
+impl CallInput {
+    /// How many rows it has, as far as that can be told.
+    fn rows(&self) -> usize {
+        match (self.values.first(), self.batching) {
+            (Some(Value::Tensor(array)), Some(batching)) => {
+                array.shape().dims().get(batching.input_dim).copied().unwrap_or(1)
+            }
+            (Some(Value::List(items)), Some(_)) => items.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// Runs of each size whose time counts: as many as a cost is read from.
@@ -115,18 +143,22 @@ impl Worker for ModelWorker {
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        let outputs = self.model.run(method, parts)?;
+        let Answer { outputs, failed } = self.model.run(method, parts)?;
         let signature = self.model.signature(method).ok_or_else(no_method)?;
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         signature
             .check_outputs(&outputs, rows)
             .map_err(|problem| MethodError::failed(format!("the runnable returned a wrong {problem}")))?;
-        match signature.batching {
+        let mut outcomes: Outcomes<Values> = match signature.batching {
             Some(batching) if parts.len() > 1 => {
-                Ok(split(outputs, parts, batching.output_dim)?.into_iter().map(Ok).collect())
+                split(outputs, parts, batching.output_dim)?.into_iter().map(Ok).collect()
             }
-            _ => Ok(vec![Ok(outputs)]),
+            _ => vec![Ok(outputs)],
+        };
+        for (row, error) in failed {
+            fail_row(&mut outcomes, parts, row, error)?;
         }
+        Ok(outcomes)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
@@ -160,6 +192,29 @@ impl Worker for ModelWorker {
 
 fn no_method() -> MethodError {
     MethodError::failed("there is no such method")
+}
+
+/// Fails the part that row `row` of the batch belongs to; the first of its rows to fail is the one that is named.
+fn fail_row(
+    outcomes: &mut Outcomes<Values>,
+    parts: &[Part<'_, CallInput>],
+    row: usize,
+    error: MethodError,
+) -> Result<(), MethodError> {
+    let mut start = 0;
+    for (part, outcome) in parts.iter().zip(outcomes) {
+        let own = row - start;
+        if own < part.rows.len() {
+            let row = part.rows.start + own;
+            let is_sole = part.rows == (0..1) && part.input.rows() == 1;
+            if outcome.is_ok() {
+                *outcome = Err(if is_sole { error } else { error.of_row(row) });
+            }
+            return Ok(());
+        }
+        start += part.rows.len();
+    }
+    Err(MethodError::failed(format!("the runnable failed row {row} of a batch of {start}: {error}")))
 }
 
 /// Gives each part its rows of each output: shared with the batch's along dimension 0, copied otherwise.

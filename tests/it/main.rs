@@ -22,6 +22,7 @@ mod isolation;
 mod kit;
 mod readiness;
 mod refusals;
+mod rows;
 mod supervision;
 mod support;
 mod tidy;

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use ekiden_actors::{Exit, MethodError, Part, RunError};
+use ekiden_actors::{MethodError, Part, RunError};
 
 use super::link::{Link, nonsense};
 use super::memory::Region;
 use super::payload::{INLINE, Layout};
 use super::wire::{FromChild, ToChild};
+use crate::device;
 use crate::serving::{Answer, CallInput};
 use crate::value::gather::Rows;
 use crate::value::{Signature, Value};
@@ -92,7 +93,7 @@ impl Conversation {
                     (Ok(Answer { outputs, failed }), inputs_free)
                 }
                 FromChild::Failed { why, inputs_free } => (Err(RunError::from(why)), inputs_free),
-                FromChild::Panicked(message) => (Err(RunError::Lost(Exit::Panicked(message.into()))), true),
+                FromChild::Panicked(message) => (Err(RunError::Lost(device::exit_of_panic(message.into()))), true),
                 FromChild::Hello | FromChild::Stray | FromChild::Opened | FromChild::NotOpened(_) => {
                     return Err(nonsense("an answer to something else"));
                 }

@@ -34,6 +34,7 @@ impl Model for Echo {
         let values = parts[0].input.values.clone();
         match &values[0] {
             Value::Text(text) if text == "panic" => panic!("on purpose: told to"),
+            Value::Text(text) if text == "poison" => panic!("on purpose: The device is poisoned"),
             Value::Text(text) if text == "refuse" => Err(MethodError::invalid_input("refused").before_run().into()),
             Value::Text(text) if text == "memory" => Err(RunError::OutOfMemory("too large".into())),
             Value::Text(text) if text == "device" => Err(RunError::Lost(Exit::DeviceLost("poisoned".into()))),
@@ -154,6 +155,14 @@ fn failures_arrive_as_what_they_are() {
     assert_eq!(say("memory"), Err(RunError::OutOfMemory("too large".into())));
     assert_eq!(say("device"), Err(RunError::Lost(Exit::DeviceLost("poisoned".into()))));
     assert_eq!(say("panic"), Err(RunError::Lost(Exit::Panicked("on purpose: told to".into()))));
+}
+
+#[test]
+fn a_panic_over_a_poisoned_device_is_the_end_of_the_device() {
+    let (mut talk, _) = talk();
+    let input = input(Value::Text("poison".to_owned()), false);
+    let answer = talk.run(2, &[Part { input: &input, rows: 0..1 }]).expect("it can be talked to");
+    assert_eq!(answer, Err(RunError::Lost(Exit::DeviceLost("on purpose: The device is poisoned".into()))));
 }
 
 /// What becomes of a batch whose child answers with this.

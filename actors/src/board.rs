@@ -11,12 +11,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::announced::Announced;
+use crate::batch::{Batch, Entry, rows};
 use crate::call::Call;
 use crate::cost::Cost;
+use crate::due::Room;
 use crate::forecast::{Forecast, remaining};
 use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
-use crate::queue::{Batch, Entry, Queue, rows};
+use crate::queue::Queue;
 use crate::recovery::{Failure, Recovery, Trial, cut, halve, recovery};
 use crate::triage::Scene;
 use crate::{CallError, Cap, MethodLimits, WarmRun, Worker};
@@ -131,8 +134,8 @@ pub(crate) struct Board<W: Worker> {
     returned: VecDeque<Batch<W>>,
     /// How many charged ends of executors are forgiven, and the supervisor has not heard of it.
     forgiven: usize,
-    /// Whether calls have been refused, for want of time, since an executor last found nothing to do.
-    contested: bool,
+    /// Which share of the calls is refused for want of time, smoothed, since an executor last found nothing to do.
+    refused: f64,
     /// In how many seconds each executor is free: room to reckon in.
     free_in: Vec<f64>,
 }
@@ -156,7 +159,7 @@ impl<W: Worker> Board<W> {
             waking: None,
             returned: VecDeque::new(),
             forgiven: 0,
-            contested: false,
+            refused: 0.0,
             free_in: Vec::with_capacity(executors),
         }
     }
@@ -180,7 +183,7 @@ impl<W: Worker> Board<W> {
             if admitted.is_err() && self.methods[method].queue.search(now, &mut gone) {
                 admitted = self.check_time(method, call, now);
             }
-            self.contested |= admitted.is_err();
+            self.note_refusal(admitted.is_err());
         }
         effects.gone(method, gone);
         admitted?;
@@ -192,6 +195,17 @@ impl<W: Worker> Board<W> {
         Ok(())
     }
 
+    fn note_refusal(&mut self, is_refused: bool) {
+        /// So many calls are averaged over.
+        const SMOOTHING: f64 = 256.0;
+        self.refused += (f64::from(u8::from(is_refused)) - self.refused) / SMOOTHING;
+    }
+
+    /// How contested executors' time is, from 0 to 1.
+    fn pressure(&self) -> f64 {
+        (3.0 * self.refused).min(1.0)
+    }
+
     /// Whether the call can be answered in time, by what batches cost and by what goes before it.
     fn check_time(&mut self, method: usize, call: &Call<W>, now: Instant) -> Result<(), CallError> {
         let queue = &self.methods[method].queue;
@@ -201,7 +215,7 @@ impl<W: Worker> Board<W> {
             return Ok(());
         }
         let place = place_of(call);
-        let mut ahead = queue.ahead(call);
+        let mut ahead = queue.ahead(call, curve);
         let others = self.methods.iter().enumerate().filter(|(at, _)| *at != method);
         ahead.other += others.map(|(_, other)| other.queue.work_before(place)).sum::<f64>();
         let first = self.back_at.map_or(0.0, |back| back.saturating_duration_since(now).as_secs_f64());
@@ -217,11 +231,25 @@ impl<W: Worker> Board<W> {
             self.free_in.push(first);
         }
         self.free_in.sort_unstable_by(f64::total_cmp);
-        let forecast = Forecast::new(curve, &ahead, queue.limits().max_batch_size.get(), &self.free_in);
-        if forecast.refuses(call.slack(now), self.contested) {
+        let forecast = Forecast::new(curve, &ahead, &self.free_in);
+        if forecast.refuses(call.slack(now), self.pressure()) {
             return Err(call.too_late(now, forecast.surely_by()));
         }
         Ok(())
+    }
+
+    fn room(&self, free: usize, others_free: usize, now: Instant) -> Room {
+        let mut room = Room { free, others_free, next_free: f64::INFINITY, last_free: 0.0 };
+        for seat in &self.seats {
+            if let Seat::Running(batch, _) = seat
+                && let Some(run) = &batch.run
+            {
+                let remaining = remaining(run, now);
+                room.next_free = room.next_free.min(remaining);
+                room.last_free = room.last_free.max(remaining);
+            }
+        }
+        room
     }
 
     /// Whether a batch of `method` runs.
@@ -265,7 +293,10 @@ impl<W: Worker> Board<W> {
                 Next::Retire
             }
             None => {
-                self.contested = false;
+                if self.waiting() == 0 {
+                    // There is time for everybody.
+                    self.refused = 0.0;
+                }
                 self.seats[seat] = Seat::Idle;
                 self.idle.push(seat);
                 Next::Idle
@@ -540,6 +571,11 @@ impl<W: Worker> Board<W> {
         self.dismiss_idle(effects);
     }
 
+    /// The calls of `method` that are about to come.
+    pub(crate) fn announced(&self, method: usize) -> &Arc<Announced> {
+        self.methods[method].queue.announced()
+    }
+
     /// What batches of `method` cost.
     pub(crate) fn costs(&self, method: usize) -> Vec<Cost> {
         self.methods[method].queue.cost_report()
@@ -616,15 +652,19 @@ impl<W: Worker> Board<W> {
         }
         let mut gone = Gone::new();
         loop {
-            let due = self.methods.iter_mut().enumerate().filter_map(|(at, m)| Some((m.queue.due(now)?, at)));
+            // The executor that asks is none of the idle ones.
+            let room = self.room(1, self.idle.len(), now);
+            let due = self.methods.iter_mut().enumerate().filter_map(|(at, m)| Some((m.queue.due(now, &room)?, at)));
             let (_, method) = due.min()?;
+            let pressure = self.pressure();
             let queue = &mut self.methods[method].queue;
             let max_rows = queue.limits().max_batch_size.get();
-            let scene = Scene { max_rows, others_free: self.idle.len(), contested: self.contested };
-            let batch = queue.take(now, &scene, &mut gone);
+            let scene = Scene { max_rows, others_free: self.idle.len(), pressure };
+            let batch = queue.take(now, &room, &scene, &mut gone);
             let refused =
-                |(_, error): &(_, CallError)| matches!(error, CallError::DeadlineExceeded { expected: Some(_), .. });
-            self.contested |= gone.iter().any(refused);
+                |(_, error): &&(_, CallError)| matches!(error, CallError::DeadlineExceeded { expected: Some(_), .. });
+            let dropped = gone.iter().filter(refused).count();
+            (0..dropped).for_each(|_| self.note_refusal(true));
             effects.gone(method, gone.drain(..));
             if batch.is_some() {
                 return batch;
@@ -645,7 +685,9 @@ impl<W: Worker> Board<W> {
         if self.idle.is_empty() || self.waking.is_some() || self.paused {
             return;
         }
-        match self.methods[method].queue.verdict(now, self.idle.len()) {
+        let free = self.idle.len();
+        let room = self.room(free, free - 1, now);
+        match self.methods[method].queue.verdict(now, &room) {
             Verdict::Dispatch => self.wake_one(effects),
             Verdict::Wait(left) => {
                 // A limit out of the clock's reach is none.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, WeakRecipient};
 
+use crate::announced::Announced;
+use crate::batch::Batch;
 use crate::batcher::{Alarm, Batcher};
 use crate::board::{Board, Effects, Next, Phase, Stuck, Tenure};
 use crate::call::{Call, Ended, Wakers};
 use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
-use crate::queue::Batch;
 use crate::recovery::{Failure, Toll};
 use crate::supervisor::FoundStuck;
 use crate::{BatchReport, CallError, CallOptions, Cap, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
@@ -21,6 +22,8 @@ pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
     board: Mutex<Board<W>>,
     addresses: Mutex<Addresses<W>>,
+    /// Each method's calls that are about to come, reached without the lock.
+    announced: Box<[Arc<Announced>]>,
     /// Each method's limit for calls that bring none, read without the lock.
     timeouts: Box<[Option<Duration>]>,
     observer: Arc<dyn Observer>,
@@ -35,14 +38,16 @@ struct Addresses<W: Worker> {
 
 impl<W: Worker> Desk<W> {
     pub(crate) fn new(limits: Vec<MethodLimits>, executors: usize, observer: Arc<dyn Observer>) -> Self {
+        let board = Board::new(limits.iter().cloned(), executors);
         Self {
+            announced: (0..limits.len()).map(|method| Arc::clone(board.announced(method))).collect(),
             addresses: Mutex::new(Addresses {
                 executors: (0..executors).map(|_| None).collect(),
                 batchers: limits.iter().map(|_| None).collect(),
                 supervisor: None,
             }),
             timeouts: limits.iter().map(|limits| limits.timeout).collect(),
-            board: Mutex::new(Board::new(limits, executors)),
+            board: Mutex::new(board),
             observer,
         }
     }
@@ -97,6 +102,23 @@ impl<W: Worker> Desk<W> {
             }
         }
         self.carry_out(effects);
+    }
+
+    pub(crate) fn announce(&self, method: usize, now: Instant) {
+        self.announced[method].announce(now);
+    }
+
+    /// The call that was announced at `announced` is about to be pushed.
+    pub(crate) fn come(&self, method: usize, announced: Instant) {
+        self.announced[method].come(announced, Instant::now());
+    }
+
+    /// A call that was announced will not come.
+    pub(crate) fn withdraw(&self, method: usize) {
+        if self.announced[method].withdraw() {
+            // A batch waits for it: an alarm looks at what is due.
+            self.alarm(method);
+        }
     }
 
     /// Takes a call of no rows, which is answered by its caller: there is nothing to run.

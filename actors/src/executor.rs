@@ -6,10 +6,10 @@ use std::time::Instant;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, System};
 use tokio::sync::oneshot;
 
+use crate::batch::Batch;
 use crate::board::{Next, Tenure};
 use crate::desk::Desk;
 use crate::guard::guarded;
-use crate::queue::Batch;
 use crate::recovery::Failure;
 use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Part, RunError, Worker};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::desk::Desk;
 use crate::{CallError, Cap, Cost, Priority, Reply, Worker};
@@ -41,6 +41,14 @@ impl<W: Worker> Handle<W> {
         self.desk.push(self.method, input, rows, options)
     }
 
+    /// Says that a call is about to come: its head is in, say, and its body is being read. A free executor may then hold
+    /// on for the moment until it is there, where it spares the call a whole run. It costs a few atomic operations.
+    pub fn announce(&self) -> Announcement<W> {
+        let at = Instant::now();
+        self.desk.announce(self.method, at);
+        Announcement { handle: self.clone(), at, has_come: false }
+    }
+
     /// Takes a call of no rows, which needs no reply: its answer has no rows either, and nothing is run.
     ///
     /// # Errors
@@ -68,6 +76,42 @@ impl<W: Worker> Handle<W> {
     /// The rows that wait.
     pub fn queued_rows(&self) -> usize {
         self.desk.queued(self.method)
+    }
+}
+
+/// A call that is about to come: its head is in, and its body is being read. See [`Handle::announce`].
+///
+/// Dropping it says that the call will not come.
+#[must_use = "dropping an announcement withdraws it"]
+pub struct Announcement<W: Worker> {
+    handle: Handle<W>,
+    at: Instant,
+    has_come: bool,
+}
+
+impl<W: Worker> Announcement<W> {
+    /// Queues the call, as [`Handle::call`] does.
+    ///
+    /// # Errors
+    /// As for [`Handle::call`].
+    pub fn call(mut self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
+        self.has_come = true;
+        self.handle.desk.come(self.handle.method, self.at);
+        self.handle.call(input, rows, options)
+    }
+}
+
+impl<W: Worker> Drop for Announcement<W> {
+    fn drop(&mut self) {
+        if !self.has_come {
+            self.handle.desk.withdraw(self.handle.method);
+        }
+    }
+}
+
+impl<W: Worker> fmt::Debug for Announcement<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announcement").field("handle", &self.handle).finish_non_exhaustive()
     }
 }
 

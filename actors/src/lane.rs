@@ -83,13 +83,13 @@ pub(crate) struct Lane<W: Worker> {
     pub(crate) rows: usize,
     /// When its oldest call came, while that is known.
     oldest: Option<Instant>,
-    /// The rows of its batches of late, smoothed.
-    pub(crate) typical: f64,
+    /// Since when its next batch could have started.
+    pub(crate) offered: Option<Instant>,
 }
 
 impl<W: Worker> Lane<W> {
     pub(crate) fn new(shape: u64) -> Self {
-        Self { shape, classes: Default::default(), rows: 0, oldest: None, typical: 0.0 }
+        Self { shape, classes: Default::default(), rows: 0, oldest: None, offered: None }
     }
 
     /// The call that goes first.

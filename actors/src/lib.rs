@@ -17,15 +17,22 @@
 //!   and batchers, within a budget and after a backoff. What was queued or running outlives all of them on the desk.
 //!
 //! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `cost`,
-//! `forecast`, `triage`, `lane`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`, `desk`, `handle`, `group`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`.
+//! `forecast`, `triage`, `company`, `batch`,
+//! `lane`, `due`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`,
+//! `announced`, `desk`, `handle`, `group`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`; and apart
+//! from these `simulator`.
 
+mod announced;
+mod batch;
 mod batcher;
 mod board;
 mod budget;
 mod call;
 mod cap;
+mod company;
 mod cost;
 mod desk;
+mod due;
 mod error;
 mod executor;
 mod forecast;
@@ -39,6 +46,7 @@ mod policy;
 mod queue;
 mod recovery;
 mod runtime;
+pub mod simulator;
 mod status;
 mod supervisor;
 mod triage;
@@ -50,7 +58,7 @@ pub use cost::{BucketCost, Cost};
 pub use error::{CallError, Fault, MethodError, OpenError, RunError};
 pub use group::Group;
 pub use guard::guarded;
-pub use handle::{CallOptions, Handle};
+pub use handle::{Announcement, CallOptions, Handle};
 pub use limits::{Batching, MethodLimits, Priority, RestartLimits};
 pub use observer::{BatchReport, Observer};
 pub use runtime::{Runner, RunnerSpec, Runtime};

@@ -1,17 +1,19 @@
 //! What waits for one method: bounded in rows, in lanes of calls that could run together, and cut into batches.
 
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::announced::Announced;
+use crate::batch::{Batch, Entry, Run};
 use crate::call::Call;
 use crate::cap::Caps;
-use crate::cost::{Cost, Costs};
-use crate::forecast::Ahead;
+use crate::company::Company;
+use crate::cost::{Cost, Costs, Curve};
+use crate::due::{Known, Room, lane_verdict};
+use crate::forecast::{self, Ahead};
 use crate::lane::{Gone, Lane, Place, place_of};
 use crate::policy::{self, Verdict};
-use crate::recovery::Trial;
 use crate::triage::{self, Plan, Scene};
 use crate::{Batching, CallError, MethodLimits, Worker};
 
@@ -20,64 +22,6 @@ pub(crate) const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// Of a batch's rows, so many may be of calls that have just been raised: one of this many.
 const RAISED_SHARE: usize = 8;
-
-/// Some rows of one call, in a batch.
-pub(crate) struct Entry<W: Worker> {
-    pub(crate) call: Arc<Call<W>>,
-    pub(crate) rows: Range<usize>,
-}
-
-impl<W: Worker> Entry<W> {
-    /// The same rows, to be run again.
-    pub(crate) fn again(&self) -> Self {
-        Self { call: Arc::clone(&self.call), rows: self.rows.clone() }
-    }
-}
-
-/// How many rows these are.
-pub(crate) fn rows<W: Worker>(entries: &[Entry<W>]) -> usize {
-    entries.iter().map(|entry| entry.rows.len()).sum()
-}
-
-/// The rows dispatched together.
-pub(crate) struct Batch<W: Worker> {
-    pub(crate) method: usize,
-    pub(crate) entries: Vec<Entry<W>>,
-    /// How many executors it has broken.
-    pub(crate) crashes: u32,
-    /// The calls that are guilty if this batch succeeds; see [`halve`](crate::recovery::halve).
-    pub(crate) rest: Vec<Entry<W>>,
-    /// Where it is run again: what for.
-    pub(crate) trial: Option<Arc<Trial>>,
-    /// Once it has been given to an executor.
-    pub(crate) run: Option<Run>,
-}
-
-/// A batch's run, while it lasts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
-    pub(crate) started: Instant,
-    /// What it is expected to cost, in seconds, where that is known.
-    pub(crate) cost: Option<f64>,
-    /// The earliest deadline among its calls.
-    pub(crate) deadline: Option<Instant>,
-}
-
-impl<W: Worker> Batch<W> {
-    /// A batch that has not run before.
-    pub(crate) fn new(method: usize, entries: Vec<Entry<W>>) -> Self {
-        Self { method, entries, crashes: 0, rest: Vec::new(), trial: None, run: None }
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        rows(&self.entries)
-    }
-
-    /// The shape that its calls share; one of theirs, should they differ.
-    pub(crate) fn shape(&self) -> u64 {
-        self.entries.first().map_or(0, |entry| entry.call.shape)
-    }
-}
 
 /// The queue of one method.
 pub(crate) struct Queue<W: Worker> {
@@ -95,6 +39,12 @@ pub(crate) struct Queue<W: Worker> {
     costs: Costs,
     /// What the devices' memory allows.
     caps: Caps,
+    /// When a call last came, taken or not, and the seconds per row that come, smoothed.
+    came: Option<Instant>,
+    gap: f64,
+    /// How calls follow one another.
+    company: Company,
+    announced: Arc<Announced>,
 }
 
 impl<W: Worker> Queue<W> {
@@ -110,6 +60,10 @@ impl<W: Worker> Queue<W> {
             searched: None,
             costs: Costs::default(),
             caps: Caps::default(),
+            came: None,
+            gap: 0.0,
+            company: Company::default(),
+            announced: Arc::new(Announced::new()),
         }
     }
 
@@ -131,6 +85,11 @@ impl<W: Worker> Queue<W> {
         &self.costs
     }
 
+    /// The calls that are about to come.
+    pub(crate) fn announced(&self) -> &Arc<Announced> {
+        &self.announced
+    }
+
     /// Lets `rows` more rows in, or refuses them. An empty queue takes a call of any size: it could never run otherwise.
     ///
     /// Calls that have ended while they waited give up their place first, and are added to `gone`.
@@ -141,6 +100,7 @@ impl<W: Worker> Queue<W> {
         now: Instant,
         gone: &mut Gone<W>,
     ) -> Result<(), CallError> {
+        self.note_arrival(rows, now);
         let limit = self.limits.max_queue_size.get();
         let full = |queued: usize| queued > 0 && queued.saturating_add(rows) > limit;
         if full(self.rows) {
@@ -150,6 +110,16 @@ impl<W: Worker> Queue<W> {
             return Err(CallError::QueueFull { waiting: self.rows, rows, limit, retry_after: self.backlog(executors) });
         }
         Ok(())
+    }
+
+    fn note_arrival(&mut self, rows: usize, now: Instant) {
+        /// So many arrivals are averaged over.
+        const SMOOTHING: f64 = 32.0;
+        self.company.came(rows, now);
+        if let Some(came) = self.came.replace(now) {
+            let gap = now.saturating_duration_since(came).as_secs_f64() / rows as f64;
+            self.gap += (gap - self.gap) / SMOOTHING;
+        }
     }
 
     /// Takes out calls that have ended, if it has not been done within [`SEARCH_PAUSE`]: under overload, refusing must
@@ -188,7 +158,7 @@ impl<W: Worker> Queue<W> {
     }
 
     /// What goes before `call`, if it comes now.
-    pub(crate) fn ahead(&self, call: &Call<W>) -> Ahead {
+    pub(crate) fn ahead(&self, call: &Call<W>, curve: &Curve) -> Ahead {
         let place = place_of(call);
         let own = self.lane_of(call);
         let others = self.lanes.iter().enumerate().filter(|(at, _)| Some(*at) != own);
@@ -197,15 +167,17 @@ impl<W: Worker> Queue<W> {
         let (n, max) = (call.rows.get(), self.limits.max_batch_size.get());
         if self.limits.batching == Batching::Off {
             let batches = calls + (n - 1) / max;
-            return Ahead { batches, rows: n.min(max), likely_rows: n.min(max), other };
+            return Ahead { batches, rows: n.min(max), max_rows: max, rate: 0.0, other };
         }
+        let timeout = call.timeout.map_or(f64::INFINITY, |timeout| timeout.as_secs_f64());
+        let max = forecast::batch_rows(curve, timeout, max);
         let (batches, own_rows) = if n <= max && rows % max + n > max {
             (rows / max + 1, n)
         } else {
             ((rows + n - 1) / max, (rows + n - 1) % max + 1)
         };
-        let typical = own.map_or(0.0, |own| self.lanes[own].typical) as usize;
-        Ahead { batches, rows: own_rows, likely_rows: own_rows.max(typical.min(max)), other }
+        let gap = self.gap / self.lanes.len().max(1) as f64;
+        Ahead { batches, rows: own_rows, max_rows: max, rate: if gap > 0.0 { 1.0 / gap } else { 0.0 }, other }
     }
 
     /// The work of other methods' calls, in seconds of one executor: what goes before a call with this place.
@@ -236,22 +208,31 @@ impl<W: Worker> Queue<W> {
     }
 
     /// What to do now.
-    pub(crate) fn verdict(&mut self, now: Instant, executors_free: usize) -> Verdict {
-        let (limits, caps) = (&self.limits, &self.caps);
-        self.lanes
-            .iter_mut()
-            .fold(Verdict::Hold, |verdict, lane| verdict.or(lane_verdict(limits, caps, lane, now, executors_free)))
+    pub(crate) fn verdict(&mut self, now: Instant, room: &Room) -> Verdict {
+        let (lanes, mut known) = self.split();
+        lanes.iter_mut().map(|lane| lane_verdict(&mut known, lane, now, room)).fold(Verdict::Hold, Verdict::or)
+    }
+
+    fn split(&mut self) -> (&mut [Lane<W>], Known<'_>) {
+        let known = Known {
+            limits: &self.limits,
+            costs: &self.costs,
+            caps: &self.caps,
+            company: &mut self.company,
+            announced: &self.announced,
+        };
+        (&mut self.lanes, known)
     }
 
     /// The place of the call that goes first among those whose batch is due.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<Place> {
-        self.due_lane(now).map(|(place, _)| place)
+    pub(crate) fn due(&mut self, now: Instant, room: &Room) -> Option<Place> {
+        self.due_lane(now, room).map(|(place, _)| place)
     }
 
     /// Takes the next batch off the queue, if one is due. Calls that have ended, are late or would be are left out and
     /// added to `gone`.
-    pub(crate) fn take(&mut self, now: Instant, scene: &Scene, gone: &mut Gone<W>) -> Option<Batch<W>> {
-        while let Some((_, at)) = self.due_lane(now) {
+    pub(crate) fn take(&mut self, now: Instant, room: &Room, scene: &Scene, gone: &mut Gone<W>) -> Option<Batch<W>> {
+        while let Some((_, at)) = self.due_lane(now, room) {
             let lane = &mut self.lanes[at];
             let before = lane.rows;
             lane.raise(self.limits.max_batch_size.get() / RAISED_SHARE, now);
@@ -304,7 +285,7 @@ impl<W: Worker> Queue<W> {
         };
         lane.take(now, gone, &mut joins, |call, rows| entries.push(Entry { call, rows }));
         if !entries.is_empty() {
-            lane.typical += (taken as f64 - lane.typical) / 4.0;
+            lane.offered = None;
         }
         entries
     }
@@ -356,41 +337,24 @@ impl<W: Worker> Queue<W> {
     }
 
     /// The lane whose first call goes first, among those whose batch is due.
-    fn due_lane(&mut self, now: Instant) -> Option<(Place, usize)> {
-        let (limits, caps) = (&self.limits, &self.caps);
+    fn due_lane(&mut self, now: Instant, room: &Room) -> Option<(Place, usize)> {
+        let (lanes, mut known) = self.split();
         let due = |(at, lane): (usize, &mut Lane<W>)| {
-            let is_due = lane_verdict(limits, caps, lane, now, 1) == Verdict::Dispatch;
+            let is_due = lane_verdict(&mut known, lane, now, room) == Verdict::Dispatch;
             Some((lane.place().filter(|_| is_due)?, at))
         };
-        self.lanes.iter_mut().enumerate().filter_map(due).min()
+        lanes.iter_mut().enumerate().filter_map(due).min()
     }
-}
-
-fn lane_verdict<W: Worker>(
-    limits: &MethodLimits,
-    caps: &Caps,
-    lane: &mut Lane<W>,
-    now: Instant,
-    executors_free: usize,
-) -> Verdict {
-    if executors_free > 0 && caps.of(lane.shape).is_some_and(|cap| lane.rows >= cap) {
-        return Verdict::Dispatch;
-    }
-    let waited = match limits.batching {
-        Batching::Window => lane.oldest().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
-        Batching::Adaptive | Batching::Off => Duration::ZERO,
-    };
-    policy::verdict(limits, lane.rows, waited, executors_free)
 }
 
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
+    use std::ops::Range;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cost::Curve;
     use crate::simulation::toy::{Input, Nature, Toy};
     use crate::{Batching, CallOptions, Reply};
 
@@ -441,8 +405,10 @@ mod tests {
         Arc::new(Call::new(input, NonZeroUsize::new(rows).expect("not zero"), now, CallOptions::default()))
     }
 
+    const ROOM: Room = Room { free: 1, others_free: 0, next_free: f64::INFINITY, last_free: 0.0 };
+
     fn scene(max_rows: usize) -> Scene {
-        Scene { max_rows, others_free: 0, contested: false }
+        Scene { max_rows, others_free: 0, pressure: 0.0 }
     }
 
     #[test]
@@ -451,11 +417,11 @@ mod tests {
         let mut queue = Queue::<Toy>::new(0, limits);
         let now = Instant::now();
         queue.push(call(0, 1, 0, now));
-        assert_eq!(queue.verdict(now, 1), Verdict::Wait(Duration::from_secs(1)));
+        assert_eq!(queue.verdict(now, &ROOM), Verdict::Wait(Duration::from_secs(1)));
         queue.stop_waiting();
-        assert_eq!(queue.verdict(now, 1), Verdict::Dispatch);
+        assert_eq!(queue.verdict(now, &ROOM), Verdict::Dispatch);
         queue.wait_again();
-        assert_eq!(queue.verdict(now, 1), Verdict::Wait(Duration::from_secs(1)));
+        assert_eq!(queue.verdict(now, &ROOM), Verdict::Wait(Duration::from_secs(1)));
     }
 
     proptest! {
@@ -512,7 +478,7 @@ mod tests {
                                 break;
                             }
                         }
-                        let batch = queue.take(now, &scene(max), &mut gone);
+                        let batch = queue.take(now, &ROOM, &scene(max), &mut gone);
                         running.extend(model.extract_if(.., |call| call.rows.is_empty()));
                         let entry = |entry: &Entry<Toy>| (entry.call.input.id, entry.rows.clone());
                         let found: Vec<_> = batch.iter().flat_map(|batch| &batch.entries).map(entry).collect();

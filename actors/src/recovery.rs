@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::queue::Entry;
+use crate::batch::Entry;
 use crate::{CallError, MethodError, RunError, Worker};
 
 /// How a batch ended, where it did not succeed.
@@ -244,7 +244,7 @@ mod tests {
             }
         }
         // The method goes on; where it can, it proves whose fault it was.
-        let batch = crate::queue::Batch::new(0, Vec::new());
+        let batch = crate::batch::Batch::new(0, Vec::new());
         board.ran(board.tenure(0), &batch, Duration::ZERO, &mut Effects::default());
         found.forgiven = board.take_forgiven();
         found.runs -= 1;

@@ -35,8 +35,8 @@ pub(crate) struct Scene {
     pub(crate) max_rows: usize,
     /// Executors that would take at once what this batch leaves.
     pub(crate) others_free: usize,
-    /// Whether calls have been refused since an executor last had nothing to do: then time is worth answers.
-    pub(crate) contested: bool,
+    /// How contested executors' time is, from 0 to 1: then it is worth answers.
+    pub(crate) pressure: f64,
 }
 
 /// Plans the next batch out of `calls`, those of this batch and of the one after it, in their order.
@@ -56,30 +56,26 @@ pub(crate) fn plan(calls: &[Pending], curve: &Curve, scene: &Scene) -> Plan {
         let there = calls.iter().filter(|call| call.slack >= least).map(|call| call.rows).sum::<usize>();
         let most = there.min(scene.max_rows);
         let sure = curve.fits(least, most, |estimate| estimate.high);
-        for rows in [most, sure] {
-            if rows > 0 {
-                let plan = Plan { rows, least };
-                let worth = worth(calls, curve, scene, &plan, rate);
-                if worth > best.0 {
-                    best = (worth, plan);
-                }
+        for rows in [most, sure].into_iter().filter(|&rows| rows > 0) {
+            // Who has no hope is refused anyway, and who is sure to be in time is not.
+            let estimate = curve.estimate(rows);
+            let plan = Plan { rows, least: least.min(estimate.high).max(estimate.low) };
+            let worth = worth(calls, curve, scene, &plan, rate);
+            if worth > best.0 {
+                best = (worth, plan);
             }
         }
     }
-    let (_, Plan { rows, least }) = best;
-    // Who has no hope is refused anyway; who has some only under contention, and who is sure to be in time never.
-    let surely = if scene.contested { least.min(curve.estimate(rows).high) } else { f64::NEG_INFINITY };
-    Plan { rows, least: surely.max(curve.estimate(1).low) }
+    best.1
 }
 
-/// What a second of an executor's time is worth: under contention, what the best batch earns in it; else next to
+/// What a second of an executor's time is worth: under full pressure, what the best batch earns in it; without, next to
 /// nothing, which decides between plans that are otherwise alike.
 fn rate(calls: &[Pending], thresholds: &[f64], curve: &Curve, scene: &Scene) -> f64 {
     let longest = thresholds.last().copied().unwrap_or_default();
     let rows = curve.fits(longest, scene.max_rows, |estimate| estimate.mean).max(1);
     let worth = calls.iter().map(|call| WORTH[call.class]).sum::<f64>() / calls.len().max(1) as f64;
-    let rate = worth * rows as f64 / curve.estimate(rows).mean.max(1e-9);
-    if scene.contested { rate } else { rate * 0.005 }
+    worth * rows as f64 / curve.estimate(rows).mean.max(1e-9) * scene.pressure.max(0.005)
 }
 
 fn worth(calls: &[Pending], curve: &Curve, scene: &Scene, plan: &Plan, rate: f64) -> f64 {
@@ -95,22 +91,28 @@ fn worth(calls: &[Pending], curve: &Curve, scene: &Scene, plan: &Plan, rate: f64
         taken += call.rows;
         worth += call.rows as f64 * WORTH[call.class] * in_time(call.slack, &first);
     }
+    worth -= rate * first.mean;
+    // The next batch is as large as can be done in time, if it is worth anything at all.
+    let start = if scene.others_free > 0 { 0.0 } else { first.mean };
     let rest: Vec<&Pending> = left.into_iter().chain(able).collect();
-    let rows = rest.iter().map(|call| call.rows).sum::<usize>().min(scene.max_rows);
+    let longest = rest.iter().map(|call| call.slack).fold(0.0, f64::max) - start;
+    let most = rest.iter().map(|call| call.rows).sum::<usize>().min(scene.max_rows);
+    let rows = curve.fits(longest, most, |estimate| estimate.mean);
+    // Under pressure it is worth per second that counts.
+    let per = |seconds: f64| seconds.max(1e-9).powf(scene.pressure);
     if rows == 0 {
-        return worth - rate * first.mean;
+        return worth / per(first.mean);
     }
     let second = curve.estimate(rows);
-    let start = if scene.others_free > 0 { 0.0 } else { first.mean };
-    let mut taken = 0;
+    let (mut taken, mut next) = (0, -rate * second.mean);
     for call in rest {
-        if taken >= rows {
-            break;
+        let chance = in_time(call.slack - start, &second);
+        if chance > 0.0 && taken < rows {
+            taken += call.rows;
+            next += call.rows as f64 * WORTH[call.class] * chance;
         }
-        taken += call.rows;
-        worth += call.rows as f64 * WORTH[call.class] * in_time(call.slack - start, &second);
     }
-    worth - rate * (first.mean + second.mean)
+    if next > 0.0 { (worth + next) / per(first.mean + second.mean) } else { worth / per(first.mean) }
 }
 
 /// How likely a batch is to be done within `slack` seconds.
@@ -124,5 +126,69 @@ pub(crate) fn in_time(slack: f64, estimate: &Estimate) -> f64 {
         0.5 * between(estimate.low, estimate.mean)
     } else {
         0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cost::learned;
+
+    fn calls(slacks_ms: &[(usize, f64)]) -> Vec<Pending> {
+        let call = |&(many, ms): &(usize, f64)| vec![Pending { rows: 1, slack: ms / 1e3, class: 1 }; many];
+        slacks_ms.iter().flat_map(call).collect()
+    }
+
+    /// Plans for batches of `4 + n/4` ms.
+    fn plan_for(calls: &[Pending], pressure: f64) -> Plan {
+        let costs = learned(4.0, 0.25, &[1.0]);
+        plan(calls, costs.of(0).expect("it is known"), &Scene { max_rows: 64, others_free: 0, pressure })
+    }
+
+    #[test]
+    fn a_batch_is_cut_for_a_tight_call_where_nobody_is_lost_by_it() {
+        // One row can be done in 5 ms, and the others have time for two batches.
+        let plan = plan_for(&calls(&[(1, 5.0), (40, 100.0)]), 0.0);
+        assert!((1..=4).contains(&plan.rows) && plan.least <= 0.005, "{plan:?}");
+    }
+
+    #[test]
+    fn a_tight_call_is_refused_where_it_would_cost_more_than_it_is_worth() {
+        // 40 rows take 14 ms, and they have not the time to wait for another batch.
+        let plan = plan_for(&calls(&[(1, 5.0), (40, 15.0)]), 0.0);
+        assert!(plan.rows >= 40 && plan.least > 0.005, "{plan:?}");
+        // Under pressure, the time of a batch of its own is worth more than it.
+        let plan = plan_for(&calls(&[(1, 5.0), (127, 100.0)]), 1.0);
+        assert!(plan.rows == 64 && plan.least > 0.005, "{plan:?}");
+    }
+
+    #[test]
+    fn all_are_cut_to_what_can_be_done_in_time() {
+        let plan = plan_for(&calls(&[(64, 12.0)]), 1.0);
+        assert!((31..=32).contains(&plan.rows) && plan.least <= 0.012, "{plan:?}");
+    }
+
+    #[test]
+    fn who_has_no_hope_is_refused() {
+        let plan = plan_for(&calls(&[(3, 1.0), (5, 50.0)]), 0.0);
+        assert!(plan.least > 0.001 && plan.least < 0.050, "{plan:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_refused_who_is_sure_to_be_in_time(
+            slacks in prop::collection::vec(0.0..60.0_f64, 1..130), pressure in 0.0..1.0_f64,
+        ) {
+            let mut slacks = slacks;
+            slacks.sort_by(f64::total_cmp);
+            let pending: Vec<_> = slacks.iter().flat_map(|&ms| calls(&[(1, ms)])).collect();
+            let costs = learned(4.0, 0.25, &[1.0]);
+            let curve = costs.of(0).expect("it is known");
+            let plan = plan(&pending, curve, &Scene { max_rows: 64, others_free: 0, pressure });
+            prop_assert!((1..=64).contains(&plan.rows));
+            prop_assert!(plan.least <= curve.estimate(plan.rows).high.max(curve.estimate(plan.rows).low));
+        }
     }
 }

@@ -13,6 +13,8 @@ const OUTLIER: f32 = 4.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Level {
     pub(super) rows: f64,
+    /// How many runs it stands on.
+    pub(super) runs: usize,
     /// Which of the shape's runs was the last of these.
     pub(super) newest: u64,
     pub(super) mean: f64,
@@ -112,6 +114,6 @@ impl Bucket {
         // 97 of 100 at the top, 5 of 100 at the bottom.
         let high = f64::from(costs[(count * 97).div_ceil(100) - 1]);
         let low = f64::from(costs[count * 5 / 100]);
-        Some(Level { rows, newest: self.newest, mean, low, high, deviation: variance.sqrt() })
+        Some(Level { rows, runs: count, newest: self.newest, mean, low, high, deviation: variance.sqrt() })
     }
 }

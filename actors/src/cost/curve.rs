@@ -77,11 +77,13 @@ impl Curve {
         let after = self.levels.iter().position(|level| level.rows >= n);
         match (after, self.levels.last()) {
             (Some(0), _) => {
-                // Below what has been measured: on the line, but not below its share.
+                // Fewer rows than have been measured cost what the line says, if there is one, or else as much; at the
+                // least their share.
                 let first = &self.levels[0];
                 let share = first.mean * n / first.rows;
-                let line = first.mean - self.beta * (first.rows - n);
-                scaled(first, if self.levels.len() > 1 { line.max(share) } else { share })
+                let line = (first.mean - self.beta * (first.rows - n)).max(share);
+                let estimate = scaled(first, if self.levels.len() > 1 { line } else { first.mean });
+                Estimate { low: estimate.low.min(first.low * n / first.rows), ..estimate }
             }
             (Some(at), _) => {
                 let (below, above) = (&self.levels[at - 1], &self.levels[at]);
@@ -141,7 +143,27 @@ impl Curve {
                 (alpha, beta)
             };
         }
+        self.share_spread();
         self.straighten();
+    }
+
+    /// A bucket of few runs knows little of how far they spread: it is taken to be as far as in the others.
+    fn share_spread(&mut self) {
+        /// So many runs are enough.
+        const ENOUGH: usize = 32;
+        let (mut runs, mut high, mut low, mut deviation) = (0.0, 0.0, 0.0, 0.0);
+        for level in &self.levels {
+            let weight = level.runs as f64;
+            runs += weight;
+            high += weight * level.high / level.mean.max(1e-9);
+            low += weight * level.low / level.mean.max(1e-9);
+            deviation += weight * level.deviation / level.mean.max(1e-9);
+        }
+        for level in self.levels.iter_mut().filter(|level| level.runs < ENOUGH) {
+            level.high = level.high.max(level.mean * high / runs);
+            level.low = level.low.min(level.mean * low / runs);
+            level.deviation = level.deviation.max(level.mean * deviation / runs);
+        }
     }
 
     /// Sees to it that more rows never seem cheaper. Where two levels disagree, the one that ran last is right.

@@ -17,10 +17,10 @@ use super::Setup;
 use super::record::Record;
 use super::toy::Toy;
 use crate::CallError;
+use crate::batch::Batch;
 use crate::board::{Board, Effects, Phase, Stuck, Tenure};
 use crate::budget::Budget;
 use crate::call::Ended;
-use crate::queue::Batch;
 use crate::recovery::Trial;
 
 /// What happened, and how often: a simulation in which nothing happens proves nothing.

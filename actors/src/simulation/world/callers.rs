@@ -45,14 +45,15 @@ impl World<'_> {
         let rows = self.rng.usize(1..=self.setup.rows);
         let input = Input { id, shape: self.rng.u8(..self.setup.shapes), rows, nature };
         let rows = NonZeroUsize::new(rows).expect("not zero");
+        let options = self.options(limits.timeout);
         let lone = self.open.is_empty()
+            && options.timeout.is_none()
             && limits.batching != Batching::Window
             && self.setup.latency.is_zero()
             && self.has_idle()
             && !self.paused
             && self.wakes == 0;
         let waiting: usize = self.waiting(method).map(|record| record.waiting()).sum();
-        let options = self.options(limits.timeout);
         let call = Arc::new(Call::new(input, rows, self.now, options));
         let mut effects = Effects::default();
         let pushed = self.board.push(method, &call, self.now, &mut effects);

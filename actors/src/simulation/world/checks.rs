@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Executor, Known, Record, Tally, World};
 use crate::Batching;
+use crate::batch::Batch;
 use crate::board::Phase;
 use crate::lane::{AGE, place_of};
-use crate::queue::Batch;
 use crate::recovery::most_runs;
 use crate::simulation::toy::{Input, Nature, Toy};
 
@@ -119,8 +119,18 @@ impl World<'_> {
                 let of_shape = |record: &&Record| record.input().shape == shape && record.is_live(self.now);
                 let mut lane = self.waiting(method).filter(of_shape).peekable();
                 let Some(oldest) = lane.peek().map(|record| record.call.arrived) else { continue };
-                let rows: usize = lane.map(Record::waiting).sum();
-                let waits_for_company = limits.batching == Batching::Window
+                let (mut rows, mut is_urgent) = (0, false);
+                for record in lane {
+                    rows += record.waiting();
+                    is_urgent |= record.call.timeout.is_some();
+                }
+                // Adaptive batching waits only where calls might be lost otherwise.
+                let may_wait = match limits.batching {
+                    Batching::Window => true,
+                    Batching::Adaptive => is_urgent,
+                    Batching::Off => false,
+                };
+                let waits_for_company = may_wait
                     && !self.is_ending()
                     && rows < limits.max_batch_size.get()
                     && (self.now.duration_since(oldest) < limits.max_latency.saturating_add(slack)

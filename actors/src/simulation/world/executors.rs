@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Event, Executor, Seat, Tally, World};
+use crate::batch::{Batch, Entry};
 use crate::board::{Effects, Next, Stuck};
 use crate::call::{Ended, Wakers};
-use crate::queue::{Batch, Entry};
 use crate::recovery::Failure;
 use crate::simulation::toy::{Input, Nature, Toy, expected};
 use crate::{Part, RunError, Worker};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::call::Call;
 use crate::desk::Desk;
-use crate::{CallOptions, Handle, Reply, Worker};
+use crate::{Announcement, CallOptions, Handle, Reply, Worker};
 
 /// Calls that are made and not queued yet.
 ///
@@ -18,14 +18,22 @@ struct Member<W: Worker> {
     desk: Arc<Desk<W>>,
     method: usize,
     call: Arc<Call<W>>,
+    announced: Option<Announcement<W>>,
 }
 
 impl<W: Worker> Group<W> {
-    /// Makes a call of `rows` rows. Its [`Reply`] is answered exactly once, with the reason if it is not taken.
-    pub fn call(&mut self, handle: &Handle<W>, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Reply<W> {
+    /// Makes a call of `rows` rows, which may have been announced. Its [`Reply`] is answered exactly once, with the reason if it is not taken.
+    pub fn call(
+        &mut self,
+        handle: &Handle<W>,
+        input: W::Input,
+        rows: NonZeroUsize,
+        options: CallOptions,
+        announced: Option<Announcement<W>>,
+    ) -> Reply<W> {
         let (desk, method) = handle.parts();
         let call = desk.make(method, input, rows, options);
-        self.0.push(Member { desk: Arc::clone(desk), method, call: Arc::clone(&call) });
+        self.0.push(Member { desk: Arc::clone(desk), method, call: Arc::clone(&call), announced });
         Reply::new(call)
     }
 
@@ -37,6 +45,7 @@ impl<W: Worker> Group<W> {
 
 impl<W: Worker> Drop for Group<W> {
     fn drop(&mut self) {
+        self.0.iter_mut().filter_map(|member| member.announced.take()).for_each(Announcement::come);
         for calls in self.0.chunk_by(|one, other| Arc::ptr_eq(&one.desk, &other.desk)) {
             if let [first, ..] = calls {
                 first.desk.push_all(calls.iter().map(|member| (member.method, &member.call)));

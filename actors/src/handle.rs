@@ -94,10 +94,16 @@ impl<W: Worker> Announcement<W> {
     ///
     /// # Errors
     /// As for [`Handle::call`].
-    pub fn call(mut self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
+    pub fn call(self, input: W::Input, rows: NonZeroUsize, options: CallOptions) -> Result<Reply<W>, CallError> {
+        let handle = self.handle.clone();
+        self.come();
+        handle.call(input, rows, options)
+    }
+
+    /// The call is about to be pushed.
+    pub(crate) fn come(mut self) {
         self.has_come = true;
         self.handle.desk.come(self.handle.method, self.at);
-        self.handle.call(input, rows, options)
     }
 }
 

@@ -11,17 +11,35 @@ use futures_core::Stream;
 /// The most that is reserved for a body at once, in bytes: what a client announces may never come.
 const MOST_RESERVED: usize = 1 << 20;
 
-/// The whole body, of up to `limit` bytes. One that came in one piece, as small ones do, is not copied.
+/// The whole body, of up to `limit` bytes. One that came in one piece, as small ones do, is not copied. Where it has to
+/// be waited for, `on_wait` is called first, once.
 ///
 /// # Errors
 /// [`PayloadError::Overflow`] as soon as the body is, or says that it will be, too large; or what reading failed with.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload, limit: usize) -> Result<Bytes, PayloadError> {
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+    on_wait: impl FnOnce(),
+) -> Result<Bytes, PayloadError> {
     let announced = announced(request);
     if announced.is_some_and(|length| length > limit) {
         return Err(PayloadError::Overflow);
     }
     let mut payload = pin!(payload);
-    let mut next = async || std::future::poll_fn(|cx| payload.as_mut().poll_next(cx)).await.transpose();
+    let mut on_wait = Some(on_wait);
+    let mut next = async || {
+        let piece = std::future::poll_fn(|cx| {
+            let piece = payload.as_mut().poll_next(cx);
+            if piece.is_pending()
+                && let Some(on_wait) = on_wait.take()
+            {
+                on_wait();
+            }
+            piece
+        });
+        piece.await.transpose()
+    };
     let within = |length: usize| if length > limit { Err(PayloadError::Overflow) } else { Ok(()) };
 
     let Some(first) = next().await? else { return Ok(Bytes::new()) };

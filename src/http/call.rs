@@ -7,15 +7,16 @@ use actix_web::body::BoxBody;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ekiden_actors::{CallError, CallOptions, Priority};
 
 use super::Api;
+use super::body;
 use super::error::Refusal;
 use super::outbox::Outbox;
 use crate::codec::Format;
-use crate::serving::MethodHandle;
+use crate::serving::{Announced, MethodHandle};
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
 pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
@@ -30,12 +31,16 @@ pub(super) async fn call(
     request: &HttpRequest,
     runner: &str,
     method: &str,
-    body: Result<Bytes, PayloadError>,
+    payload: web::Payload,
     api: &Api,
     outbox: &Outbox,
 ) -> HttpResponse {
-    let outcome = match find(runner, method, api) {
-        Ok(method) => answer(request, method, body, api, outbox).await,
+    let found = find(runner, method, api);
+    let mut announced = None;
+    let on_wait = || announced = found.as_ref().ok().map(|method| method.announce());
+    let body = body::read(request, payload, api.max_body_bytes, on_wait).await;
+    let outcome = match found {
+        Ok(method) => answer(request, method, body, announced, api, outbox).await,
         Err(error) => Err(Refusal::from(&error)),
     };
     let id = request_id(request, api);
@@ -71,6 +76,7 @@ async fn answer(
     request: &HttpRequest,
     method: &MethodHandle,
     body: Result<Bytes, PayloadError>,
+    announced: Option<Announced>,
     api: &Api,
     outbox: &Outbox,
 ) -> Result<(Format, Bytes), Refusal> {
@@ -86,7 +92,7 @@ async fn answer(
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
-    let called = outbox.add(|group| method.call_in(group, inputs, options));
+    let called = outbox.add(|group| method.call_in(group, inputs, options, announced));
     let outputs = called.map_err(|error| Refusal::from(&error))?.outputs().await;
     let outputs = outputs.map_err(|error| Refusal::from(&error))?;
     encode(request, format, method, &outputs)

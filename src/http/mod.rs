@@ -104,15 +104,19 @@ fn mount(
 /// Everything below `/v1/runners`. The router matches paths with parameters by regular expressions, which took a tenth
 /// of a small call; this takes the path apart by hand.
 async fn runners(request: HttpRequest, payload: web::Payload, api: web::Data<Api>, outbox: Outbox) -> HttpResponse {
-    let body = body::read(&request, payload, api.max_body_bytes).await;
     let below = request.match_info().unprocessed();
     let below = below.strip_prefix('/').unwrap_or(below);
     // A trailing slash means the same.
     let mut parts = below.strip_suffix('/').unwrap_or(below).split('/');
-    match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
-        (runner, Some(method), None) if request.method() == Method::POST => {
-            call::call(&request, runner, method, body, &api, &outbox).await
-        }
+    let parts = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    if let (runner, Some(method), None) = parts
+        && request.method() == Method::POST
+    {
+        return call::call(&request, runner, method, payload, &api, &outbox).await;
+    }
+    // Whoever is still sending does not listen yet.
+    let _ = body::read(&request, payload, api.max_body_bytes, || ()).await;
+    match parts {
         (_, Some(_), None) => error::method(&request, &Method::POST),
         (_, None, _) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             error::method(&request, &Method::GET)

@@ -3,10 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ekiden_actors::{CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
+use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
 use super::{CallInput, ModelWorker};
 use crate::value::{Signature, Values};
+
+/// A call that is about to come.
+pub(crate) type Announced = Announcement<ModelWorker>;
 
 /// A handle to one method, for callers that know its signature only at run time. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -68,14 +71,20 @@ impl MethodHandle {
         self.submit(inputs, |input, rows| self.handle.call(input, rows, options))?.outputs().await
     }
 
+    /// Says that a call is about to come, whose inputs are still being received.
+    pub(crate) fn announce(&self) -> Announced {
+        self.handle.announce()
+    }
+
     /// As [`MethodHandle::async_run`], up to the waiting: the call is queued with the others of `group`.
     pub(crate) fn call_in(
         &self,
         group: &mut Group<ModelWorker>,
         inputs: Values,
         options: CallOptions,
+        announced: Option<Announced>,
     ) -> Result<Submitted, CallError> {
-        self.submit(inputs, |input, rows| Ok(group.call(&self.handle, input, rows, options)))
+        self.submit(inputs, |input, rows| Ok(group.call(&self.handle, input, rows, options, announced)))
     }
 
     /// Calls the method and blocks this thread until its outputs are there. Not for async code.

@@ -6,6 +6,7 @@
 mod method;
 mod worker;
 
+pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
 

@@ -174,7 +174,7 @@ fn calls_that_are_handed_in_together_share_a_batch_and_each_gets_its_answer_or_t
         let mut replies: Vec<_> = (0..4)
             .map(|value| {
                 let input = Input { value, rows: 1, act: Act::Echo };
-                group.call(&scene.method, input, size(1), CallOptions::default())
+                group.call(&scene.method, input, size(1), CallOptions::default(), None)
             })
             .collect();
         assert_eq!(scene.method.queued_rows(), 0, "nothing is queued before the group is handed in");

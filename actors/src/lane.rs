@@ -246,22 +246,22 @@ impl<W: Worker> Lane<W> {
         self.oldest = None;
     }
 
-    /// Goes through the calls in order: `take` says how many of a call's rows are taken, or why it is to go, and `None`
+    /// Goes through the calls in order: `take` says how many of a call's rows are taken, or why it is to go; none
     /// ends it. A call of which rows are left ends it, too.
     pub(crate) fn take(
         &mut self,
         now: Instant,
         gone: &mut Gone<W>,
-        mut take: impl FnMut(&Waiting<W>) -> Option<Result<usize, CallError>>,
+        mut take: impl FnMut(&Waiting<W>) -> Result<usize, CallError>,
         mut taken: impl FnMut(Arc<Call<W>>, std::ops::Range<usize>),
     ) {
         for at in 0..self.classes.len() {
             while let Some(waiting) = self.classes[at].waiting.front_mut() {
-                let verdict = if waiting.is_over(now) { Some(Err(waiting.call.gone())) } else { take(waiting) };
+                let verdict = if waiting.is_over(now) { Err(waiting.call.gone()) } else { take(waiting) };
                 let (left, arrived) = (waiting.rows(), waiting.call.arrived);
                 match verdict {
-                    None | Some(Ok(0)) => return,
-                    Some(Ok(rows)) => {
+                    Ok(0) => return,
+                    Ok(rows) => {
                         let range = waiting.next_row..waiting.next_row + rows;
                         waiting.next_row = range.end;
                         let call = Arc::clone(&waiting.call);
@@ -274,7 +274,7 @@ impl<W: Worker> Lane<W> {
                         self.remove(at, rows, arrived);
                         taken(call, range);
                     }
-                    Some(Err(error)) => {
+                    Err(error) => {
                         if let Some(waiting) = self.classes[at].waiting.pop_front() {
                             self.remove(at, left, arrived);
                             gone.push((waiting.call, error));

@@ -277,11 +277,11 @@ impl<W: Worker> Queue<W> {
         let mut joins = |waiting: &crate::lane::Waiting<W>| {
             if waiting.call.slack(now) < plan.least {
                 let cost = curve.map_or(0.0, |curve| curve.estimate(plan.rows.max(1)).high.max(plan.least));
-                return Some(Err(waiting.call.too_late(now, Duration::try_from_secs_f64(cost).unwrap_or_default())));
+                return Err(waiting.call.too_late(now, Duration::try_from_secs_f64(cost).unwrap_or_default()));
             }
             let joins = policy::joins(limits, plan.rows, taken, waiting.rows());
             taken += joins;
-            Some(Ok(joins))
+            Ok(joins)
         };
         lane.take(now, gone, &mut joins, |call, rows| entries.push(Entry { call, rows }));
         if !entries.is_empty() {

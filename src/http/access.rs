@@ -1,7 +1,7 @@
 //! The access log: one line for each request that is answered, from the one place that sees every answer.
 //!
-//! A line and a system call for each request would cost a tenth of the throughput of a small model. So lines are
-//! printed into a buffer of the worker's own, and written together: when there are many, or after a tenth of a second.
+//! A system call for each request would be dear beside a small model. So lines are printed into a buffer of the
+//! worker's own, and written together: when there are many, or after a tenth of a second.
 
 use std::cell::RefCell;
 use std::io::{self, Write};

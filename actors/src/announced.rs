@@ -54,6 +54,11 @@ impl Announced {
         self.awaited.swap(false, Ordering::SeqCst)
     }
 
+    /// How many are about to come, however long that takes.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst) as usize
+    }
+
     /// How many are about to come, and by when they should have.
     pub(crate) fn expected(&self, now: Instant) -> Option<(usize, Duration)> {
         let count = self.count.load(Ordering::SeqCst);

@@ -108,6 +108,11 @@ impl<W: Worker> Desk<W> {
         self.announced[method].announce(now);
     }
 
+    /// How many calls of `method` are about to come.
+    pub(crate) fn announced(&self, method: usize) -> usize {
+        self.announced[method].count()
+    }
+
     /// The call that was announced at `announced` is about to be pushed.
     pub(crate) fn come(&self, method: usize, announced: Instant) {
         self.announced[method].come(announced, Instant::now());

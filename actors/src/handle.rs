@@ -73,6 +73,11 @@ impl<W: Worker> Handle<W> {
         self.desk.costs(self.method)
     }
 
+    /// The calls that have been announced, and have not come yet.
+    pub fn announced_calls(&self) -> usize {
+        self.desk.announced(self.method)
+    }
+
     /// The rows that wait.
     pub fn queued_rows(&self) -> usize {
         self.desk.queued(self.method)

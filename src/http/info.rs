@@ -54,6 +54,8 @@ struct Method<'a> {
     batch_dims: Option<BatchDims>,
     limits: Limits,
     queued_rows: usize,
+    /// Calls whose bodies are still being read.
+    announced_calls: usize,
     /// The most rows in a batch of a shape of input for which a device has run out of memory; mostly there are none.
     caps: Vec<ShapeCap>,
     /// What batches cost, for each shape of input that has run lately; empty until some have.
@@ -170,6 +172,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
             retry: limits.retry,
         },
         queued_rows: method.queued_rows(),
+        announced_calls: method.announced_calls(),
         caps: method.caps().iter().map(|cap| ShapeCap { shape: shape(cap.shape), rows: cap.rows }).collect(),
         costs: method.costs().iter().map(cost).collect(),
     }

@@ -50,6 +50,11 @@ impl MethodHandle {
         self.handle.queued_rows()
     }
 
+    /// The calls whose inputs are still being received.
+    pub fn announced_calls(&self) -> usize {
+        self.handle.announced_calls()
+    }
+
     /// How large its batches may be where a device has run out of memory, by the shape of their inputs.
     pub fn caps(&self) -> Vec<Cap> {
         self.handle.caps()

@@ -76,8 +76,8 @@ impl Bucket {
         if has_drifted {
             self.forget_all_but(DRIFT as usize);
         }
-        // While it may be drifting, what it drifts from stays.
-        has_drifted || (self.strays == 0 && (self.runs.len() < KEPT / 4 || self.count.is_multiple_of(4)))
+        // While it may be drifting, what it drifts from stays. A full ring says much the same until a quarter of it is new.
+        has_drifted || (self.strays == 0 && (self.runs.len() < KEPT / 4 || self.count.is_multiple_of(KEPT as u64 / 4)))
     }
 
     fn forget_all_but(&mut self, last: usize) {

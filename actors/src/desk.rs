@@ -30,8 +30,9 @@ pub(crate) struct Desk<W: Worker> {
 }
 
 struct Addresses<W: Worker> {
-    executors: Vec<Option<Addr<Executor<W>>>>,
-    batchers: Vec<Option<Addr<Batcher<W>>>>,
+    /// Shared, since an address allocates when it is cloned.
+    executors: Vec<Option<Arc<Addr<Executor<W>>>>>,
+    batchers: Vec<Option<Arc<Addr<Batcher<W>>>>>,
     /// Weak: a supervisor ends when nobody else holds its runner.
     supervisor: Option<WeakRecipient<FoundStuck>>,
 }
@@ -304,11 +305,11 @@ impl<W: Worker> Desk<W> {
     }
 
     pub(crate) fn seat_executor(&self, seat: usize, address: Addr<Executor<W>>) {
-        self.addresses().executors[seat] = Some(address);
+        self.addresses().executors[seat] = Some(Arc::new(address));
     }
 
     #[cfg(test)]
-    pub(crate) fn batcher(&self, method: usize) -> Option<Addr<Batcher<W>>> {
+    pub(crate) fn batcher(&self, method: usize) -> Option<Arc<Addr<Batcher<W>>>> {
         self.addresses().batchers[method].clone()
     }
 
@@ -317,7 +318,7 @@ impl<W: Worker> Desk<W> {
     }
 
     pub(crate) fn seat_batcher(&self, method: usize, address: Addr<Batcher<W>>) {
-        self.addresses().batchers[method] = Some(address);
+        self.addresses().batchers[method] = Some(Arc::new(address));
     }
 
     /// The one place that counts how calls end.

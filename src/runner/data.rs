@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ekiden_actors::{MethodError, Part};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
 
 use super::tensor;
 use crate::device;
@@ -51,7 +52,7 @@ impl InputBatch<'_> {
 #[derive(Default)]
 pub struct ReadBack {
     transaction: Transaction,
-    values: Vec<Pending>,
+    values: SmallVec<[Pending; 1]>,
     failed: BTreeMap<usize, MethodError>,
 }
 

@@ -40,6 +40,9 @@ enum Command {
         /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
         #[arg(long, value_name = "ADDRESS:PORT")]
         bind: Option<String>,
+        /// Where to take operators' orders; "" for nowhere [default: 127.0.0.1:3001]
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        admin_bind: Option<String>,
     },
     /// Check a configuration without starting anything, and print every value in effect with where it comes from
     Check {
@@ -51,8 +54,11 @@ enum Command {
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// Ask a running server what it serves, and how that does
+    /// Ask a running server what it serves, and how that does; or give a runner an order
+    #[command(args_conflicts_with_subcommands = true)]
     Runners {
+        #[command(subcommand)]
+        order: Option<runners::Order>,
         /// One runner only
         #[arg(value_name = "RUNNER")]
         runner: Option<String>,
@@ -103,9 +109,10 @@ impl From<StartError> for Failure {
 pub(crate) fn run() -> ExitCode {
     App::run_child(|| runnables(App::builder()));
     let done = match Cli::parse().command {
-        Command::Serve { config, bind } => serve::serve(config, bind),
+        Command::Serve { config, bind, admin_bind } => serve::serve(config, bind, admin_bind),
         Command::Check { file, set } => check::check(file, set),
-        Command::Runners { runner, url, json } => runners::runners(runner.as_deref(), &url, json),
+        Command::Runners { order: Some(order), .. } => runners::order(&order),
+        Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_deref(), &url, json),
         Command::Bench(args) => bench::bench(&args),
         Command::Tune(args) => tune::tune(&args),
     };

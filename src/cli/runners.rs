@@ -1,16 +1,14 @@
-//! `ekiden runners`: asks a running server.
+//! `ekiden runners`: asks a running server, or gives a runner an order.
 
 use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Failure, print};
 
 pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(), Failure> {
-    let base = url.trim_end_matches('/');
-    if !base.starts_with("http://") {
-        return Err(Failure::Usage(format!("--url {url}: expected a URL that begins with http://")));
-    }
+    let base = base("--url", url)?;
     let path = runner.map_or_else(|| format!("{base}/v1/runners"), |name| format!("{base}/v1/runners/{name}"));
     let (answer, text) = ask(&path)?;
     if json {
@@ -21,15 +19,71 @@ pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(),
     print(table(runners))
 }
 
+/// What a runner can be told to do.
+#[derive(Subcommand)]
+pub(super) enum Order {
+    /// Replace its executors one after the other, while calls go on; one that has failed or stopped begins anew
+    Restart(To),
+    /// Run nothing more: calls are taken and wait
+    Pause(To),
+    /// Go on after a pause
+    Resume(To),
+    /// Finish what it has accepted, refuse what is new, and stop
+    Drain(To),
+}
+
+#[derive(Args)]
+pub(super) struct To {
+    /// The runner
+    #[arg(value_name = "RUNNER")]
+    runner: String,
+    /// The server's admin listener
+    #[arg(long, value_name = "URL", default_value = ADMIN)]
+    admin: String,
+}
+
+/// Where orders are taken unless told otherwise.
+const ADMIN: &str = "http://127.0.0.1:3001";
+
+pub(super) fn order(order: &Order) -> Result<(), Failure> {
+    let (what, To { runner, admin }) = match order {
+        Order::Restart(to) => ("restart", to),
+        Order::Pause(to) => ("pause", to),
+        Order::Resume(to) => ("resume", to),
+        Order::Drain(to) => ("drain", to),
+    };
+    let path = format!("{}/v1/runners/{runner}/{what}", base("--admin", admin)?);
+    // A restart waits for batches to end and for weights to be read.
+    let response = agent(Duration::from_secs(3600)).post(&path).send_empty();
+    let hint = "is the server running, and is this its admin listener (admin_bind)?";
+    let (answer, _) = read(&path, response, hint)?;
+    print(format_args!("{}\n", answer["message"].as_str().unwrap_or("done")))
+}
+
+fn base<'a>(option: &str, url: &'a str) -> Result<&'a str, Failure> {
+    if url.starts_with("http://") {
+        Ok(url.trim_end_matches('/'))
+    } else {
+        Err(Failure::Usage(format!("{option} {url}: expected a URL that begins with http://")))
+    }
+}
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build().into()
+}
+
 /// What an ekiden server answers at `path`, a whole URL: JSON, and as it came.
 pub(super) fn ask(path: &str) -> Result<(Value, String), Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let unreachable = |error: ureq::Error| Failure::Run(format!("{path}: {error}; is the server running?"));
-    let mut response = agent.get(path).call().map_err(unreachable)?;
+    read(path, agent(Duration::from_secs(10)).get(path).call(), "is the server running?")
+}
+
+fn read(
+    path: &str,
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    hint: &str,
+) -> Result<(Value, String), Failure> {
+    let unreachable = |error: ureq::Error| Failure::Run(format!("{path}: {error}; {hint}"));
+    let mut response = response.map_err(unreachable)?;
     let status = response.status();
     let text = response.body_mut().read_to_string().map_err(unreachable)?;
     let answer: Value = serde_json::from_str(&text)
@@ -76,5 +130,25 @@ fn table(runners: &[Value]) -> String {
     for runner in runners.iter().filter(|runner| runner["cause"].is_string()) {
         table.push_str(&format!("{}: {}\n", text(&runner["name"]), text(&runner["cause"])));
     }
+    if let [runner] = runners {
+        table.push_str(&history(runner));
+    }
     table
+}
+
+/// How long one runner has been up, what it has spent of its budget, and its last exits.
+fn history(runner: &Value) -> String {
+    let up = runner["uptime_s"].as_f64().map_or_else(|| "takes no calls".to_owned(), |up| format!("up for {up:.0} s"));
+    let mut history = format!(
+        "\n{up}; {} of {} restarts within {} s\n",
+        runner["restarts_in_window"],
+        runner["max_restarts"],
+        runner["restart_window_s"].as_f64().unwrap_or_default()
+    );
+    for exit in runner["last_exits"].as_array().into_iter().flatten() {
+        let ago = exit["ago_s"].as_f64().unwrap_or_default();
+        let cause = exit["cause"].as_str().unwrap_or_default();
+        history.push_str(&format!("{ago:.0} s ago  executor {}  {cause}\n", exit["executor"]));
+    }
+    history
 }

@@ -7,18 +7,23 @@ use std::time::Instant;
 
 use actix_web::rt::System;
 use ekiden::App;
-use ekiden::config::LogFormat;
+use ekiden::config::{BindAddress, LogFormat, Origin, Sourced};
 use ekiden::http::{self, AccessFormat, ServeOptions};
 use ekiden::serving::{MethodHandle, RunnerEntry};
 use ekiden::value::{TensorSpec, ValueSpec};
 
+use tokio::sync::oneshot;
+
 use super::{ConfigArgs, Failure, app, log, tell};
 
-pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failure> {
+pub(super) fn serve(args: ConfigArgs, bind: Option<String>, admin_bind: Option<String>) -> Result<(), Failure> {
     let started = Instant::now();
     let (mut builder, source) = app(args);
     if let Some(bind) = bind {
         builder = builder.sources(|sources| sources.flag("--bind", "server.bind", bind));
+    }
+    if let Some(bind) = admin_bind {
+        builder = builder.sources(|sources| sources.flag("--admin-bind", "server.admin_bind", bind));
     }
     let checked = builder.check()?;
     let server = checked.config().server.clone();
@@ -28,6 +33,7 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failur
         Failure::Run(format!("cannot listen on {bind} ({}): {error}; choose another with --bind", server.bind.origin))
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Run(error.to_string()))?;
+    let admin = admin_listener(&server.admin_bind)?;
     let app = checked.launch()?;
     let options = ServeOptions {
         workers: server.workers.value,
@@ -41,14 +47,47 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>) -> Result<(), Failur
     let served = System::new().block_on(async {
         let stop = stop_signal();
         describe(&app, &source, address);
+        let (admin_stops, admin_stopped) = oneshot::channel::<()>();
+        let admin = admin.map(|admin| {
+            if let Ok(address) = admin.local_addr() {
+                say(format_args!("taking orders on http://{address}"));
+            }
+            let (app, grace) = (app.clone(), options.grace);
+            actix_web::rt::spawn(async move {
+                let stop = async { drop(admin_stopped.await) };
+                http::serve_admin(&app, admin, grace, stop).await
+            })
+        });
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
         let served = http::serve(&app, listener, options, stop).await;
         ready.abort();
+        drop(admin_stops);
+        if let Some(admin) = admin
+            && let Ok(Err(error)) = admin.await
+        {
+            tracing::error!(%error, "the admin listener has failed");
+        }
         served
     });
     served.map_err(|error| Failure::Run(format!("the HTTP server has failed: {error}")))?;
     say("stopped");
     Ok(())
+}
+
+/// Where orders are taken. The default port may be another server's: this one goes without, and says so.
+fn admin_listener(bind: &Sourced<Option<BindAddress>>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = bind.value.as_ref().map(ToString::to_string) else { return Ok(None) };
+    match TcpListener::bind(&address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if bind.origin == Origin::Default => {
+            tracing::warn!(%error, address, "no orders are taken: cannot listen; choose another address with --admin-bind");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::Run(format!(
+            "cannot listen on {address} ({}): {error}; choose another with --admin-bind",
+            bind.origin
+        ))),
+    }
 }
 
 fn describe(app: &App, source: &str, address: SocketAddr) {

@@ -1,7 +1,8 @@
 //! The keys that users write, in the order in which messages list them.
 
 /// Keys of `[server]`.
-pub(super) const SERVER: [&str; 6] = ["bind", "workers", "max_body_bytes", "grace_s", "log_format", "access_log"];
+pub(super) const SERVER: [&str; 7] =
+    ["bind", "admin_bind", "workers", "max_body_bytes", "grace_s", "log_format", "access_log"];
 
 /// Limits of a method; at a runner they are the defaults of its methods.
 pub(super) const LIMITS: [&str; 7] =

@@ -85,6 +85,13 @@ impl BindAddress {
     }
 }
 
+impl BindAddress {
+    /// `127.0.0.1:3001`, for operators.
+    pub(super) fn admin() -> Self {
+        Self { port: 3001, ..Self::default() }
+    }
+}
+
 impl Default for BindAddress {
     /// `127.0.0.1:3000`.
     fn default() -> Self {

@@ -53,6 +53,7 @@ fn shown<T: Display>(value: &T) -> String {
 fn server_rows(server: &ServerConfig) -> Vec<Row> {
     vec![
         row("bind", &server.bind, shown),
+        row("admin_bind", &server.admin_bind, |bind| bind.as_ref().map_or_else(|| "off".to_owned(), shown)),
         row("workers", &server.workers, shown),
         row("max_body_bytes", &server.max_body_bytes, shown),
         row("grace_s", &server.grace, seconds),

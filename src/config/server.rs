@@ -41,6 +41,8 @@ impl fmt::Display for LogFormat {
 pub struct ServerConfig {
     /// Where to listen; `127.0.0.1:3000` by default.
     pub bind: Sourced<BindAddress>,
+    /// Where to take operators' orders; `127.0.0.1:3001` by default, `None`: nowhere.
+    pub admin_bind: Sourced<Option<BindAddress>>,
     /// Threads that serve HTTP, 1 to 1024; the machine's cores by default.
     pub workers: Sourced<NonZeroUsize>,
     /// The largest request body in bytes, at least 1; 64 MiB by default.
@@ -58,6 +60,7 @@ impl Default for ServerConfig {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self {
             bind: Sourced::default(BindAddress::default()),
+            admin_bind: Sourced::default(Some(BindAddress::admin())),
             workers: Sourced::default(cores),
             max_body_bytes: Sourced::default(64 << 20),
             grace: Sourced::default(Duration::from_secs(30)),

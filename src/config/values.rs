@@ -251,6 +251,14 @@ pub(super) fn bind(value: &Value) -> Parsed<BindAddress> {
     }
 }
 
+/// "" is nowhere.
+pub(super) fn admin_bind(value: &Value) -> Parsed<Option<BindAddress>> {
+    match &value.kind {
+        ValueKind::String(text) if text.is_empty() => Ok(None),
+        _ => bind(value).map(Some),
+    }
+}
+
 pub(super) fn models(value: &Value) -> Parsed<Vec<String>> {
     const EXPECTED: &str = "a list of model tags, such as [\"iris:latest\"]";
     let ValueKind::Array(items) = &value.kind else { return wrong(value, EXPECTED) };

@@ -11,10 +11,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ekiden_actors::{CallError, CallOptions, Priority};
 
-use super::Api;
 use super::body;
 use super::error::Refusal;
 use super::outbox::Outbox;
+use super::{Api, admin};
 use crate::codec::Format;
 use crate::serving::{Announced, MethodHandle};
 
@@ -41,7 +41,7 @@ pub(super) async fn call(
     let body = body::read(request, payload, api.max_body_bytes, on_wait).await;
     let outcome = match found {
         Ok(method) => answer(request, method, body, announced, api, outbox).await,
-        Err(error) => Err(Refusal::from(&error)),
+        Err(error) => Err(admin::hint(method, Refusal::from(&error))),
     };
     let id = request_id(request, api);
     let mut response = match outcome {

@@ -1,6 +1,6 @@
 //! `GET /v1/runners` and `GET /v1/runners/{runner}`: what is served, and how it does.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
 use ekiden_actors::Cost;
@@ -23,7 +23,14 @@ struct Runner<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    required: bool,
+    /// How long it has taken calls without a break; `null` while it takes none.
+    uptime_s: Option<f64>,
     restarts: u64,
+    /// Those that its budget is charged with now, and the most that it takes in a window.
+    restarts_in_window: usize,
+    max_restarts: u32,
+    restart_window_s: f64,
     abandoned: u32,
     plan: &'a str,
     executors: Vec<Executor>,
@@ -42,6 +49,7 @@ struct Executor {
 struct Exit {
     executor: usize,
     unix_time_s: u64,
+    ago_s: f64,
     kind: &'static str,
     cause: String,
 }
@@ -138,6 +146,7 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
     let exits = status.exits.iter().map(|record| Exit {
         executor: record.executor,
         unix_time_s: record.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        ago_s: record.at.elapsed().map_or(0.0, |ago| ago.as_secs_f64()),
         kind: record.exit.kind(),
         cause: record.exit.to_string(),
     });
@@ -146,7 +155,12 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         runnable: &runner.runnable,
         state: status.state.name(),
         cause: status.cause.as_ref().map(ToString::to_string),
+        required: runner.required,
+        uptime_s: status.uptime().map(|uptime| uptime.as_secs_f64()),
         restarts: status.restarts,
+        restarts_in_window: status.restarts_in_window(Instant::now()),
+        max_restarts: status.budget.max_restarts,
+        restart_window_s: status.budget.window.as_secs_f64(),
         abandoned: status.abandoned,
         plan: &runner.plan,
         executors: executors.collect(),

@@ -8,9 +8,12 @@
 //! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
 //! | `GET /metrics` | numbers for Prometheus |
 //!
+//! Operators' orders come to a listener of their own: [`serve_admin`].
+//!
 //! [`routes`] mounts all of them into any actix-web server; [`serve`] is a server of its own.
 
 mod access;
+mod admin;
 mod body;
 mod call;
 mod error;
@@ -20,6 +23,7 @@ mod probe;
 mod server;
 
 pub use access::AccessFormat;
+pub use admin::serve_admin;
 pub use error::ApiError;
 pub use server::{ServeOptions, serve};
 

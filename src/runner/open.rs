@@ -10,7 +10,7 @@ use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 use super::methods::Method;
 use super::strategy::Placement;
 use super::{OpenContext, Runnable};
-use crate::device;
+use crate::device::{self, DeviceName};
 use crate::isolation::{self, Isolated, Opening};
 use crate::serving::{Answer, CallInput, Model, ModelWorker};
 use crate::value::Signature;
@@ -101,6 +101,11 @@ where
             }
         };
         Ok(ModelWorker { model, warm_ups: self.warm_ups.clone() })
+    }
+
+    /// A GPU's memory may not hold two; what a CPU shares is large.
+    fn has_room(&self, slot: usize) -> bool {
+        self.places.get(slot).is_some_and(|place| place.device == DeviceName::Flex)
     }
 
     fn device(&self, slot: usize) -> String {

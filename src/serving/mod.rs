@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ekiden_actors::{CallError, RunnerState, RunnerStatus};
+use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
 
 use crate::metrics::Metrics;
 
@@ -38,6 +38,36 @@ impl RunnerEntry {
     /// Its state now.
     pub fn status(&self) -> RunnerStatus {
         self.actor.status()
+    }
+
+    /// Replaces its executors one after the other, while calls go on, and waits for that; a runner that has failed or
+    /// stopped begins anew.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn restart(&self) -> Result<(), OrderError> {
+        self.actor.restart().await
+    }
+
+    /// Runs nothing more until [`RunnerEntry::resume`]; calls are taken and wait, for as long as their deadlines let them.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn pause(&self) -> Result<(), OrderError> {
+        self.actor.pause().await
+    }
+
+    /// Goes on after [`RunnerEntry::pause`].
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub async fn resume(&self) -> Result<(), OrderError> {
+        self.actor.resume().await
+    }
+
+    /// Takes no more calls, finishes those it has, for at most `grace`, and stops; waits for that.
+    pub async fn drain(&self, grace: Duration) {
+        self.actor.drain(grace).await;
     }
 
     /// Why it is not ready; `None` when it is.

@@ -330,3 +330,31 @@ fn without_a_file_the_built_in_runners_are_served() {
     let bind = format!("server.bind={address}");
     place.check(&["serve", "--set", &bind], 1, &[&format!("cannot listen on {address} (--set"), "in use"]);
 }
+
+#[test]
+fn a_runner_is_given_orders_from_the_shell() {
+    let place = Place::new(Some(GOOD));
+    let mut serving = Serving::start(&place, &["--admin-bind", "127.0.0.1:0"]);
+    let address = serving.address();
+    let admin = serving.line("taking orders on http://");
+    let admin = admin.rsplit(' ').next().expect("a URL");
+    serving.line("ready in ");
+    let url = format!("http://{address}");
+    let order = |order: &str, parts: &[&str]| place.check(&["runners", order, "iris_clf", "--admin", admin], 0, parts);
+    order("pause", &["runner \"iris_clf\" is paused; calls wait until it is resumed"]);
+    place.check(&["runners", "iris_clf", "--url", &url], 0, &["paused", "0 of 5 restarts within 60 s"]);
+    order("resume", &["goes on"]);
+    order("restart", &["has been restarted"]);
+    order("drain", &["stopped; restart begins it anew"]);
+    let wrong = place.check(&["runners", "pause", "iris_clf", "--admin", admin], 1, &["409", "restart it first"]);
+    assert!(wrong.starts_with("error: "), "{wrong}");
+    order("restart", &["has been restarted"]);
+    assert_eq!(Client::connect(address).post("/v1/runners/iris_clf/predict", "[[1.0,1.0,1.0,1.0]]").status, 200);
+    // At the public port there is nobody to take them.
+    let lost = place.check(&["runners", "pause", "iris_clf", "--admin", &url], 1, &["404", "admin listener"]);
+    assert!(lost.contains("has no method \"pause\""), "{lost}");
+    let off = Serving::start(&place, &["--admin-bind", ""]).address();
+    assert_ne!(off, address);
+    let taken = address.to_string();
+    place.check(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", &taken], 1, &["--admin-bind): ", "choose another"]);
+}

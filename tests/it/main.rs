@@ -20,6 +20,7 @@ mod http;
 mod iris;
 mod isolation;
 mod kit;
+mod orders;
 mod readiness;
 mod refusals;
 mod rows;

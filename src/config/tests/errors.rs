@@ -84,7 +84,7 @@ fn unknown_keys() {
     check("methods = 1", &format!(r#"unknown key "methods"; allowed: {RUNNER}"#));
     file("[server]\n\nbnid = 1").fails(
         "runners.toml:3: server: unknown key \"bnid\"; did you mean \"bind\"? \
-         allowed: bind, workers, max_body_bytes, grace_s, log_format, access_log",
+         allowed: bind, admin_bind, workers, max_body_bytes, grace_s, log_format, access_log",
     );
     file("\n[runner]\n")
         .fails("runners.toml:2: unknown key \"runner\"; did you mean \"runners\"? allowed: server, runners");
@@ -198,7 +198,7 @@ fn variables() {
     check_env(
         "EKIDEN__SERVER__BNID",
         "",
-        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
+        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, ADMIN_BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
     );
     check_env(
         "EKIDEN__SERVR__BIND",
@@ -208,7 +208,7 @@ fn variables() {
     check_env(
         "EKIDEN__SERVER",
         "",
-        "names no option; allowed: BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG",
+        "names no option; allowed: BIND, ADMIN_BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG",
     );
     check_env("EKIDEN__", "", r#"unknown key ""; allowed: SERVER, RUNNERS"#);
     check_env(
@@ -270,7 +270,7 @@ fn command_line() {
     check(
         "server.grace=1",
         "--set server.grace: unknown key \"grace\"; did you mean \"grace_s\"? \
-         allowed: bind, workers, max_body_bytes, grace_s, log_format, access_log",
+         allowed: bind, admin_bind, workers, max_body_bytes, grace_s, log_format, access_log",
     );
     check(
         "runners.iris.cpu=1",

@@ -12,6 +12,7 @@ fn a_table_with_origins() {
     let config = Case { file: text, env, set: &["runners.iris_clf.retry=false"] }.load();
     let expected = r#"server
   bind            127.0.0.1:3000  default
+  admin_bind      127.0.0.1:3001  default
   workers         2               runners.toml:2
   max_body_bytes  67108864        default
   grace_s         30              default

@@ -1,0 +1,123 @@
+//! Orders of operators, on a listener of their own: a port that callers reach never carries them.
+//!
+//! | route | does |
+//! |---|---|
+//! | `POST /v1/runners/{runner}/restart` | replaces its executors one after the other; begins anew if it has ended |
+//! | `POST /v1/runners/{runner}/pause` | runs nothing more; calls are taken and wait |
+//! | `POST /v1/runners/{runner}/resume` | goes on |
+//! | `POST /v1/runners/{runner}/drain` | finishes what it has accepted, and stops |
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use ekiden_actors::OrderError;
+use serde::Serialize;
+
+use super::error::{self, Refusal};
+use crate::serving::{RunnerEntry, Serving};
+
+/// The last part of the paths of orders to a runner.
+const ORDERS: [&str; 4] = ["restart", "pause", "resume", "drain"];
+
+/// A call of a method that does not exist may be an order at the wrong door.
+pub(super) fn hint(method: &str, mut refusal: Refusal) -> Refusal {
+    if ORDERS.contains(&method) {
+        refusal.message.push_str("; orders to runners are taken on the admin listener (admin_bind) alone");
+    }
+    refusal
+}
+
+struct Admin {
+    serving: Serving,
+    grace: Duration,
+}
+
+/// Carries out orders that come to `listener`, until `stop` is done. A runner that is told to drain is given `grace`.
+///
+/// Whoever reaches the listener may give orders: bind it to loopback, or to a network that only operators reach. Must be
+/// called in an actix system.
+///
+/// # Errors
+/// What the listener or the server's thread fails with.
+pub async fn serve_admin(
+    app: &impl AsRef<Serving>,
+    listener: TcpListener,
+    grace: Duration,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let serving = app.as_ref().clone();
+    let server = HttpServer::new(move || {
+        let admin = Admin { serving: serving.clone(), grace };
+        App::new().app_data(web::Data::new(admin)).default_service(web::to(order))
+    });
+    let server = server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run();
+    let handle = server.handle();
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = stop => {}
+    }
+    let stopped = async { tokio::join!(handle.stop(true), server).1 };
+    stopped.await
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    runner: &'a str,
+    state: &'static str,
+    message: String,
+}
+
+async fn order(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
+    if request.headers().contains_key(header::ORIGIN) {
+        // A page that an operator looks at must not give orders by their browser.
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", "orders are not taken from web pages");
+        return refusal.response();
+    }
+    let path = request.path().trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["v1", "runners", _, _] if request.method() != Method::POST => error::method(&request, &Method::POST),
+        ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.serving.entry(runner) {
+            Ok(entry) => answer(entry, order, admin.grace).await,
+            Err(error) => Refusal::from(&error).response(),
+        },
+        _ => {
+            let message = format!(
+                "there is nothing at {}; orders are POST /v1/runners/{{runner}}/{}",
+                request.path(),
+                ORDERS.join("|")
+            );
+            Refusal::new(StatusCode::NOT_FOUND, "not_found", message).response()
+        }
+    }
+}
+
+async fn answer(runner: &RunnerEntry, order: &str, grace: Duration) -> HttpResponse {
+    let name = runner.name.as_str();
+    let done = match order {
+        "restart" => runner.restart().await.map(|()| "has been restarted"),
+        "pause" => runner.pause().await.map(|()| "is paused; calls wait until it is resumed"),
+        "resume" => runner.resume().await.map(|()| "goes on"),
+        _ => {
+            runner.drain(grace).await;
+            Ok("has finished what it had accepted, and stopped; restart begins it anew")
+        }
+    };
+    match done {
+        Ok(what) => {
+            let state = runner.status().state.name();
+            HttpResponse::Ok().json(Done { runner: name, state, message: format!("runner \"{name}\" {what}") })
+        }
+        Err(error) => {
+            let (status, code) = match error {
+                OrderError::Impossible { .. } | OrderError::Busy => (StatusCode::CONFLICT, "impossible"),
+                OrderError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "order_failed"),
+            };
+            Refusal::new(status, code, format!("runner \"{name}\" {order}: {error}")).response()
+        }
+    }
+}

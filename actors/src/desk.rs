@@ -1,8 +1,9 @@
 //! Where callers, batchers, executors and the supervisor of one runner meet: the board under its lock, and the
 //! addresses to carry its effects to.
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod intake;
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, WeakRecipient};
@@ -16,7 +17,8 @@ use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::recovery::{Failure, Toll};
 use crate::supervisor::FoundStuck;
-use crate::{BatchReport, CallError, CallOptions, Cap, MethodLimits, Observer, Outcomes, Reply, WarmRun, Worker};
+use crate::{BatchReport, CallError, Cap, MethodLimits, Observer, Outcomes, WarmRun, Worker};
+use intake::Successor;
 
 pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
@@ -26,6 +28,8 @@ pub(crate) struct Desk<W: Worker> {
     announced: Box<[Arc<Announced>]>,
     /// Each method's limit for calls that bring none, read without the lock.
     timeouts: Box<[Option<Duration>]>,
+    /// Where calls go that this desk does not take any more.
+    successor: OnceLock<Successor<W>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -49,60 +53,13 @@ impl<W: Worker> Desk<W> {
             }),
             timeouts: limits.iter().map(|limits| limits.timeout).collect(),
             board: Mutex::new(board),
+            successor: OnceLock::new(),
             observer,
         }
     }
 
     pub(crate) fn observer(&self) -> &dyn Observer {
         self.observer.as_ref()
-    }
-
-    /// Takes a call: it will be answered exactly once, whatever happens.
-    pub(crate) fn push(
-        &self,
-        method: usize,
-        input: W::Input,
-        rows: NonZeroUsize,
-        options: CallOptions,
-    ) -> Result<Reply<W>, CallError> {
-        let call = self.make(method, input, rows, options);
-        let mut effects = Effects::default();
-        let pushed = self.board().push(method, &call, call.arrived, &mut effects);
-        self.carry_out(effects);
-        match pushed {
-            Ok(()) => Ok(Reply::new(call)),
-            Err(error) => {
-                self.observer.call_ended(method, Some(&error), Duration::ZERO);
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes a call, to be pushed: whoever has made it must push it, or nobody answers.
-    pub(crate) fn make(
-        &self,
-        method: usize,
-        input: W::Input,
-        rows: NonZeroUsize,
-        options: CallOptions,
-    ) -> Arc<Call<W>> {
-        let options = CallOptions { timeout: options.timeout.or(self.timeouts[method]), ..options };
-        Arc::new(Call::new(input, rows, Instant::now(), options))
-    }
-
-    /// Takes calls that were made together, each for the method before it. Those that are refused are told so.
-    pub(crate) fn push_all<'a>(&self, calls: impl Iterator<Item = (usize, &'a Arc<Call<W>>)>) {
-        let now = Instant::now();
-        let mut effects = Effects::default();
-        {
-            let mut board = self.board();
-            for (method, call) in calls {
-                if let Err(error) = board.push(method, call, now, &mut effects) {
-                    effects.ended.push((method, Arc::clone(call), error));
-                }
-            }
-        }
-        self.carry_out(effects);
     }
 
     pub(crate) fn announce(&self, method: usize, now: Instant) {
@@ -125,13 +82,6 @@ impl<W: Worker> Desk<W> {
             // A batch waits for it: an alarm looks at what is due.
             self.alarm(method);
         }
-    }
-
-    /// Takes a call of no rows, which is answered by its caller: there is nothing to run.
-    pub(crate) fn push_empty(&self, method: usize) -> Result<(), CallError> {
-        let taken = self.board().check_phase();
-        self.observer.call_ended(method, taken.as_ref().err(), Duration::ZERO);
-        taken
     }
 
     /// What an executor does next.

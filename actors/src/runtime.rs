@@ -165,6 +165,20 @@ impl<W: Worker> Runner<W> {
         self.command(Order::Resume).await
     }
 
+    /// Has `successor` take the calls that this runner takes no more, once it has been told to drain: whoever holds a
+    /// handle to this one need not know. `methods` says for each of this one's methods which of the other's is like it:
+    /// takes the same inputs and gives the same outputs.
+    ///
+    /// # Panics
+    /// If it does not say so for each, or names one that does not exist.
+    pub fn succeed(&self, successor: &Self, methods: impl Into<Box<[Option<usize>]>>) {
+        let methods = methods.into();
+        assert_eq!(methods.len(), self.desk.methods(), "each method has a successor or none");
+        let known = successor.desk.methods();
+        assert!(methods.iter().flatten().all(|&method| method < known), "there is no such method");
+        self.desk.succeed(Arc::clone(&successor.desk), methods);
+    }
+
     async fn command(&self, order: Order) -> Result<(), OrderError> {
         let (done, outcome) = oneshot::channel();
         self.commands.do_send(Command { order, done });

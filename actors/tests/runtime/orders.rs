@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ekiden_actors::{Batching, CallError, MethodLimits, OpenError, OrderError, RestartLimits, RunnerState};
+use ekiden_actors::{
+    Batching, CallError, CallOptions, Group, MethodLimits, OpenError, OrderError, RestartLimits, RunnerState,
+};
 
-use crate::stage::{Act, LONG, Scene, Stage, answer, block_on, bounded, gate, lock, ms, size};
+use crate::stage::{Act, Input, LONG, Scene, Stage, answer, block_on, bounded, gate, lock, ms, size};
 
 fn unlimited() -> MethodLimits {
     MethodLimits { timeout: None, ..MethodLimits::default() }
@@ -319,5 +321,65 @@ fn nothing_is_lost_while_executors_are_replaced_and_die() {
             assert!(status.restarts >= 60, "{status:?}");
             block_on(scene.runner.drain(LONG));
         }
+    });
+}
+
+#[test]
+fn calls_to_a_runner_that_was_replaced_go_to_the_next_one_and_those_it_has_it_answers() {
+    bounded(|| {
+        let (first, second, third) = (Stage::default().start(), Stage::default().start(), Stage::default().start());
+        let (running, keeper) = first.occupy(0);
+        let queued = first.call(1, Act::Echo);
+        // One that is called before has no successor yet, and one that is called later has two.
+        first.runner.succeed(&second.runner, [Some(0)]);
+        second.runner.succeed(&third.runner, [Some(0)]);
+        let before = first.call(2, Act::Echo);
+        let drained = thread::spawn({
+            let runner = first.runner.clone();
+            move || block_on(runner.drain(LONG))
+        });
+        first.until(RunnerState::Draining);
+        assert_eq!(first.call(3, Act::Echo).wait(), Ok(answer(3, 1)));
+        let mut group = Group::default();
+        let replies: Vec<_> = (4..7)
+            .map(|value| {
+                let input = Input { value, rows: 1, act: Act::Echo };
+                group.call(&first.method, input, size(1), CallOptions::default(), None)
+            })
+            .collect();
+        drop(group);
+        for (reply, value) in replies.into_iter().zip(4..) {
+            assert_eq!(reply.wait(), Ok(answer(value, 1)));
+        }
+        first.method.call_without_rows().expect("the next one takes it");
+        assert_eq!(second.ran().concat(), [3, 4, 5, 6]);
+
+        block_on(second.runner.drain(LONG));
+        assert_eq!(first.call(7, Act::Echo).wait(), Ok(answer(7, 1)), "over two of them");
+        assert_eq!(third.ran(), [[7]]);
+
+        keeper.open();
+        for (reply, value) in [(running, 0), (queued, 1), (before, 2)] {
+            assert_eq!(reply.wait(), Ok(answer(value, 1)));
+        }
+        drained.join().expect("it ends");
+        first.counts.settle(&[("answered", 3)]);
+        second.counts.settle(&[("answered", 5)]);
+        assert_eq!(first.counts.of("unavailable") + second.counts.of("unavailable"), 0);
+        assert_eq!(first.call(8, Act::Echo).wait(), Ok(answer(8, 1)), "after its end");
+    });
+}
+
+#[test]
+fn calls_to_a_method_that_the_next_runner_does_not_have_are_told_so() {
+    bounded(|| {
+        let (first, second) = (Stage::default().start(), Stage::default().start());
+        first.runner.succeed(&second.runner, [None]);
+        assert_eq!(first.call(1, Act::Echo).wait(), Ok(answer(1, 1)), "it is still there");
+        block_on(first.runner.drain(LONG));
+        let gone = CallError::unavailable("the runner has been replaced by one that has no such method");
+        assert_eq!(first.try_call(2, 1, Act::Echo, None).map(drop), Err(gone.clone()));
+        assert_eq!(first.method.call_without_rows(), Err(gone));
+        first.counts.settle(&[("answered", 1), ("unavailable", 2)]);
     });
 }

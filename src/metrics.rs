@@ -1,14 +1,14 @@
 //! Numbers for Prometheus: one observer per runner sees every outcome, every batch and every change of state.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ekiden_actors::{BatchReport, CallError, Exit, Observer, RunnerState};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -43,6 +43,11 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
+}
+
 /// Makes histograms with these bounds.
 #[derive(Clone)]
 struct Buckets(fn() -> Histogram);
@@ -75,12 +80,26 @@ pub struct Metrics {
     queue_wait: Histograms,
     batch_rows: Histograms,
     execution: Histograms,
-    queue_rows: Family<MethodLabels, Gauge<i64, AtomicI64>>,
-    batch_rows_cap: Family<MethodLabels, Gauge<i64, AtomicI64>>,
+    queue_rows: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
+    batch_rows_cap: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
     out_of_memory: Family<MethodLabels, Counter>,
     restarts: Family<RunnerLabels, Counter>,
     exits: Family<ExitLabels, Counter>,
-    states: Family<StateLabels, Gauge<i64, AtomicI64>>,
+    states: Family<StateLabels, gauge::Gauge<i64, AtomicI64>>,
+    state_changes: Family<StateLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
+    /// Held while gauges are set and read: each scrape sees those of the runners that are served then.
+    scraping: Mutex<()>,
+}
+
+/// Something that is as it is, to be told when numbers are asked for.
+pub(crate) enum Gauge<'a> {
+    /// The state of a runner.
+    State(&'a str, RunnerState),
+    /// The rows that wait for a method of a runner.
+    QueueRows(&'a str, &'a str, usize),
+    /// The most rows that a batch of a method may have now, of the shape of input that may have the fewest.
+    BatchRowsCap(&'a str, &'a str, usize),
 }
 
 impl Metrics {
@@ -119,6 +138,10 @@ impl Metrics {
         registry.register("executor_exits", "Executors that ended without having been told to, by how", exits.clone());
         let states = Family::default();
         registry.register("runner_state", "1 for the state that the runner is in", states.clone());
+        let state_changes = Family::default();
+        registry.register("runner_state_changes", "Changes of a runner's state, by the new one", state_changes.clone());
+        let reloads = Family::default();
+        registry.register("reloads", "Reloads of the configuration by how they ended", reloads.clone());
         Self {
             registry,
             calls,
@@ -131,6 +154,9 @@ impl Metrics {
             restarts,
             exits,
             states,
+            state_changes,
+            reloads,
+            scraping: Mutex::new(()),
         }
     }
 
@@ -154,7 +180,7 @@ impl Metrics {
         };
         let state = |state: RunnerState| {
             let labels = StateLabels { runner: runner.clone(), state: state.name() };
-            (state, self.states.get_or_create(&labels).clone())
+            (state, self.state_changes.get_or_create(&labels).clone())
         };
         let labels = RunnerLabels { runner: runner.clone() };
         RunnerObserver {
@@ -162,23 +188,41 @@ impl Metrics {
             restarts: self.restarts.get_or_create(&labels).clone(),
             exits: Exit::FAILURES
                 .map(|kind| (kind, self.exits.get_or_create(&ExitLabels { runner: runner.clone(), kind }).clone())),
-            states: RunnerState::ALL.map(state),
+            state_changes: RunnerState::ALL.map(state),
         }
     }
 
-    /// The most rows that a batch may have now, of the shape of input that may have the fewest.
-    pub(crate) fn set_batch_rows_cap(&self, runner: &str, method: &str, rows: usize) {
-        let labels = MethodLabels { runner: runner.to_owned(), method: method.to_owned() };
-        self.batch_rows_cap.get_or_create(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+    /// Counts a reload.
+    pub(crate) fn reloaded(&self, outcome: &'static str) {
+        self.reloads.get_or_create(&ReloadLabels { outcome }).inc();
     }
 
-    pub(crate) fn set_queue_rows(&self, runner: &str, method: &str, rows: usize) {
-        let labels = MethodLabels { runner: runner.to_owned(), method: method.to_owned() };
-        self.queue_rows.get_or_create(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+    fn set(&self, gauge: Gauge<'_>) {
+        let labels = |runner: &str, method: &str| MethodLabels { runner: runner.to_owned(), method: method.to_owned() };
+        let count = |rows| i64::try_from(rows).unwrap_or(i64::MAX);
+        match gauge {
+            Gauge::State(runner, state) => {
+                for of in RunnerState::ALL {
+                    let labels = StateLabels { runner: runner.to_owned(), state: of.name() };
+                    self.states.get_or_create(&labels).set(i64::from(of == state));
+                }
+            }
+            Gauge::QueueRows(runner, method, rows) => {
+                self.queue_rows.get_or_create(&labels(runner, method)).set(count(rows));
+            }
+            Gauge::BatchRowsCap(runner, method, rows) => {
+                self.batch_rows_cap.get_or_create(&labels(runner, method)).set(count(rows));
+            }
+        }
     }
 
-    /// All of them in the OpenMetrics text format, which Prometheus reads.
-    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// All of them in the OpenMetrics text format, which Prometheus reads, with these gauges and no others.
+    pub(crate) fn encode<'a>(&self, gauges: impl Iterator<Item = Gauge<'a>>) -> Result<String, std::fmt::Error> {
+        let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.states.clear();
+        self.queue_rows.clear();
+        self.batch_rows_cap.clear();
+        gauges.for_each(|gauge| self.set(gauge));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
@@ -219,7 +263,7 @@ pub(crate) struct RunnerObserver {
     methods: Arc<[MethodMetrics]>,
     restarts: Counter,
     exits: [(&'static str, Counter); Exit::FAILURES.len()],
-    states: [(RunnerState, Gauge<i64, AtomicI64>); RunnerState::ALL.len()],
+    state_changes: [(RunnerState, Counter); RunnerState::ALL.len()],
 }
 
 impl Observer for RunnerObserver {
@@ -253,8 +297,8 @@ impl Observer for RunnerObserver {
     }
 
     fn state_changed(&self, state: RunnerState, _cause: Option<&str>) {
-        for (of, gauge) in &self.states {
-            gauge.set(i64::from(*of == state));
+        if let Some((_, counter)) = self.state_changes.iter().find(|(of, _)| *of == state) {
+            counter.inc();
         }
     }
 

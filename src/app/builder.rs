@@ -5,12 +5,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ekiden_actors::Runtime;
 
 use super::App;
 use super::child::isolated;
 use super::launch::{Kind, KindOf, PrepareError, Prepared};
-use crate::config::{Config, ConfigErrors, Origin, RunnerName, RunnerOptions, Sources, report};
+use crate::config::{Config, ConfigErrors, Origin, RunnerOptions, Sources, report};
 use crate::isolation::{self, Which};
 use crate::metrics::Metrics;
 use crate::runner::{DefaultStrategy, Runnable, Runner};
@@ -140,22 +141,22 @@ impl AppBuilder {
     /// [`StartError`]: everything that is wrong with the configuration.
     pub fn check(self) -> Result<CheckedApp, StartError> {
         let (config, prepared) = self.prepare()?;
-        Ok(CheckedApp { config, prepared })
+        Ok(CheckedApp { config, prepared, builder: self })
     }
 
     /// Overlays the layers, and checks each runner.
-    fn prepare(self) -> Result<(Config, Vec<Prepared>), StartError> {
+    pub(super) fn prepare(&self) -> Result<(Config, Vec<Prepared>), StartError> {
         if isolation::refuse_stray() {
             return Err(StartError::Stray);
         }
-        let Self { mut sources, kinds, runners, child_args, mut problems } = self;
-        for (options, kind) in &runners {
+        let Self { sources, kinds, runners, child_args, problems } = self;
+        let (mut sources, mut problems) = (sources.clone(), problems.clone());
+        for (options, kind) in runners {
             sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
         }
         let mut config = Config::load(sources).map_err(StartError::Config)?;
-        let mut in_code: Vec<(RunnerName, Box<dyn Kind>)> = Vec::new();
-        for (code, kind) in runners {
-            in_code.push((code.name.clone(), kind));
+        for (code, _) in runners {
+            let code = code.clone();
             match config.runners.iter_mut().find(|options| options.name == code.name) {
                 Some(options) => *options = code.overlay(options.clone()),
                 None => config.runners.push(code),
@@ -166,11 +167,11 @@ impl AppBuilder {
         }
         let mut prepared = Vec::new();
         for options in &config.runners {
-            let own = in_code.iter().find(|(name, _)| *name == options.name).map(|(_, kind)| kind);
+            let own = runners.iter().find(|(code, _)| code.name == options.name).map(|(_, kind)| kind);
             // Configuration that names a runnable means it, also for a runner that code defines.
             let own = own.filter(|_| options.runnable.is_none());
             let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
-                problems.push(unknown_runnable(options, &kinds));
+                problems.push(unknown_runnable(options, kinds));
                 continue;
             };
             let which = match own {
@@ -196,6 +197,7 @@ impl AppBuilder {
 pub struct CheckedApp {
     config: Config,
     prepared: Vec<Prepared>,
+    builder: AppBuilder,
 }
 
 impl CheckedApp {
@@ -231,7 +233,12 @@ impl CheckedApp {
         let runtime = Runtime::start().map_err(StartError::Runtime)?;
         let metrics = Arc::new(Metrics::new());
         let runners = self.prepared.into_iter().map(|runner| runner.launch(&runtime, &metrics)).collect();
-        Ok(App { serving: Serving::new(runners, metrics), config: Arc::new(self.config), _runtime: Arc::new(runtime) })
+        Ok(App {
+            serving: Serving::new(runners, metrics),
+            config: Arc::new(ArcSwap::from_pointee(self.config)),
+            builder: Arc::new(tokio::sync::Mutex::new(self.builder)),
+            runtime: Arc::new(runtime),
+        })
     }
 }
 

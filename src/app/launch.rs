@@ -13,7 +13,7 @@ use crate::runner::{Opener, Placement, Plan, Resources, Runnable, RunnerFactory,
 use crate::serving::{MethodHandle, Model, RunnerEntry};
 
 /// A kind of runnable, without its type.
-pub(super) trait Kind: Send {
+pub(super) trait Kind: Send + Sync {
     /// Its methods' names.
     ///
     /// # Errors

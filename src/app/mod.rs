@@ -3,6 +3,7 @@
 mod builder;
 mod child;
 mod launch;
+mod reload;
 
 pub use builder::{AppBuilder, CheckedApp, StartError};
 
@@ -10,11 +11,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use ekiden_actors::{CallError, Runtime};
 
 use crate::config::Config;
 use crate::runner::{IntoInputs, Method, Outputs, TypeMismatch};
-use crate::serving::{RunnerEntry, Serving};
+use crate::serving::{Reload, ReloadError, Reloaded, RunnerEntry, Serving};
 
 /// Runners that have been launched. Clones are cheap and mean the same app.
 ///
@@ -22,9 +24,10 @@ use crate::serving::{RunnerEntry, Serving};
 #[derive(Clone, Debug)]
 pub struct App {
     serving: Serving,
-    config: Arc<Config>,
-    /// Lives as long as the app.
-    _runtime: Arc<Runtime>,
+    config: Arc<ArcSwap<Config>>,
+    /// What the configuration is read from again; locked by the reload that goes on.
+    builder: Arc<tokio::sync::Mutex<AppBuilder>>,
+    runtime: Arc<Runtime>,
 }
 
 impl App {
@@ -37,13 +40,26 @@ impl App {
     ///
     /// # Errors
     /// [`CallError::NotFound`] that lists the runners there are.
-    pub fn runner(&self, name: &str) -> Result<RunnerRef<'_>, CallError> {
+    pub fn runner(&self, name: &str) -> Result<RunnerRef, CallError> {
         self.serving.entry(name).map(RunnerRef)
     }
 
     /// The configuration in effect.
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Reads the configuration again from where it was read: the file, above all. It is checked whole before anything
+    /// changes. Then runners are added, replaced and removed one by one: the executors of a new one are ready before those
+    /// of an old one, which answers what it has accepted, are drained, and calls through handles to the old one go to the
+    /// new one. A runner of which nothing is said anew notices nothing, unless it has failed: then it begins anew.
+    ///
+    /// Dropping the future leaves what has been done so far.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing has changed. Runners that could not be followed up are told in [`Reloaded::failed`].
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        Reload::reload(self).await
     }
 
     /// Takes no more calls, finishes those it has taken, for at most `grace`, and ends its runners.
@@ -66,11 +82,11 @@ impl AsRef<Serving> for App {
     }
 }
 
-/// One runner of an app.
-#[derive(Clone, Copy, Debug)]
-pub struct RunnerRef<'a>(&'a RunnerEntry);
+/// One runner of an app, as it was when it was looked up.
+#[derive(Clone, Debug)]
+pub struct RunnerRef(Arc<RunnerEntry>);
 
-impl RunnerRef<'_> {
+impl RunnerRef {
     /// A handle to the method of this name, which takes `I` and returns `O`: each a [`Data`](crate::Data), or a tuple
     /// of several.
     ///
@@ -81,11 +97,11 @@ impl RunnerRef<'_> {
     }
 }
 
-impl Deref for RunnerRef<'_> {
+impl Deref for RunnerRef {
     type Target = RunnerEntry;
 
     fn deref(&self) -> &RunnerEntry {
-        self.0
+        &self.0
     }
 }
 

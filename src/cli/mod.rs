@@ -69,6 +69,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have a running server read its configuration again, while calls go on
+    #[command(after_help = runners::RELOAD)]
+    Reload {
+        /// The server's admin listener
+        #[arg(long, value_name = "URL", default_value = runners::ADMIN)]
+        admin: String,
+    },
     /// Put a server under load, and print what rates and latencies it bears
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<bench::BenchArgs>),
@@ -113,6 +120,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { file, set } => check::check(file, set),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_deref(), &url, json),
+        Command::Reload { admin } => runners::reload(&admin),
         Command::Bench(args) => bench::bench(&args),
         Command::Tune(args) => tune::tune(&args),
     };

@@ -43,7 +43,7 @@ pub(super) struct To {
 }
 
 /// Where orders are taken unless told otherwise.
-const ADMIN: &str = "http://127.0.0.1:3001";
+pub(super) const ADMIN: &str = "http://127.0.0.1:3001";
 
 pub(super) fn order(order: &Order) -> Result<(), Failure> {
     let (what, To { runner, admin }) = match order {
@@ -53,11 +53,35 @@ pub(super) fn order(order: &Order) -> Result<(), Failure> {
         Order::Drain(to) => ("drain", to),
     };
     let path = format!("{}/v1/runners/{runner}/{what}", base("--admin", admin)?);
-    // A restart waits for batches to end and for weights to be read.
-    let response = agent(Duration::from_secs(3600)).post(&path).send_empty();
-    let hint = "is the server running, and is this its admin listener (admin_bind)?";
-    let (answer, _) = read(&path, response, hint)?;
+    let (answer, _) = read(&path, agent(PATIENCE).post(&path).send_empty(), ADMIN_HINT)?;
     print(format_args!("{}\n", answer["message"].as_str().unwrap_or("done")))
+}
+
+/// How long an order may take: batches have to end, and weights to be read.
+const PATIENCE: Duration = Duration::from_secs(3600);
+const ADMIN_HINT: &str = "is the server running, and is this its admin listener (admin_bind)?";
+
+/// What `ekiden reload --help` ends with.
+pub(super) const RELOAD: &str = "\
+The new configuration is checked whole: if it is wrong, nothing changes. Otherwise runners are added, replaced and removed
+one by one, each new one being ready before the old one is drained. SIGHUP does the same.";
+
+pub(super) fn reload(admin: &str) -> Result<(), Failure> {
+    let path = format!("{}/v1/reload", base("--admin", admin)?);
+    let (answer, _) = read(&path, agent(PATIENCE).post(&path).send_empty(), ADMIN_HINT)?;
+    let mut lines = String::new();
+    for what in ["added", "replaced", "removed", "unchanged"] {
+        for runner in answer[what].as_array().into_iter().flatten() {
+            lines.push_str(&format!("{what:<9}  {}\n", runner.as_str().unwrap_or_default()));
+        }
+    }
+    for option in answer["needs_restart"].as_array().into_iter().flatten() {
+        lines.push_str(&format!(
+            "{}: takes effect when the server is started again\n",
+            option.as_str().unwrap_or_default()
+        ));
+    }
+    print(lines)
 }
 
 fn base<'a>(option: &str, url: &'a str) -> Result<&'a str, Failure> {

@@ -58,9 +58,13 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>, admin_bind: Option<S
                 http::serve_admin(&app, admin, grace, stop).await
             })
         });
+        #[cfg(unix)]
+        let reloads = actix_web::rt::spawn(reload_on_hangup(app.clone()));
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
         let served = http::serve(&app, listener, options, stop).await;
         ready.abort();
+        #[cfg(unix)]
+        reloads.abort();
         drop(admin_stops);
         if let Some(admin) = admin
             && let Ok(Err(error)) = admin.await
@@ -92,7 +96,7 @@ fn admin_listener(bind: &Sourced<Option<BindAddress>>) -> Result<Option<TcpListe
 
 fn describe(app: &App, source: &str, address: SocketAddr) {
     say(format_args!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION")));
-    for runner in app.runners() {
+    for runner in app.runners().iter() {
         say(format_args!("  {}: {}", runner.name, runner.plan));
         for method in &runner.methods {
             say(format_args!("    {}", signature(method)));
@@ -176,6 +180,21 @@ fn stop_signal() -> impl Future<Output = ()> {
             second.await;
             leave_at_once();
         });
+    }
+}
+
+/// Reads the configuration again whenever SIGHUP comes; what that comes to is in the log.
+#[cfg(unix)]
+async fn reload_on_hangup(app: App) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                // An error changes nothing, and has been logged.
+                let _ = app.reload().await;
+            }
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP cannot be received: reload with `ekiden reload`"),
     }
 }
 

@@ -31,6 +31,22 @@ pub fn render(config: &Config, methods: impl Fn(&RunnerOptions) -> Vec<String>) 
     text
 }
 
+/// Whether both come to the same, whoever said so and where. `methods` are those of the runner.
+pub(crate) fn is_same(one: &RunnerOptions, other: &RunnerOptions, methods: &[String]) -> bool {
+    let said = |runner: &RunnerOptions| values(runner_rows(runner, methods));
+    one.runnable() == other.runnable() && said(one) == said(other)
+}
+
+/// The keys of options that are not the same in both.
+pub(crate) fn changed(one: &ServerConfig, other: &ServerConfig) -> Vec<String> {
+    let pairs = values(server_rows(one)).into_iter().zip(values(server_rows(other)));
+    pairs.filter(|(one, other)| one != other).map(|([key, _], _)| format!("server.{key}")).collect()
+}
+
+fn values(rows: Vec<Row>) -> Vec<[String; 2]> {
+    rows.into_iter().map(|[key, value, _]| [key, value]).collect()
+}
+
 fn block(text: &mut String, title: &str, rows: &[Row]) {
     let width = |column: fn(&Row) -> &String| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let (keys, values) = (width(|[key, _, _]| key), width(|[_, value, _]| value));

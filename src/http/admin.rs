@@ -6,6 +6,7 @@
 //! | `POST /v1/runners/{runner}/pause` | runs nothing more; calls are taken and wait |
 //! | `POST /v1/runners/{runner}/resume` | goes on |
 //! | `POST /v1/runners/{runner}/drain` | finishes what it has accepted, and stops |
+//! | `POST /v1/reload` | reads the configuration again, and has what is served follow it |
 
 use std::io;
 use std::net::TcpListener;
@@ -17,7 +18,7 @@ use ekiden_actors::OrderError;
 use serde::Serialize;
 
 use super::error::{self, Refusal};
-use crate::serving::{RunnerEntry, Serving};
+use crate::serving::{Reload, ReloadError, RunnerEntry};
 
 /// The last part of the paths of orders to a runner.
 const ORDERS: [&str; 4] = ["restart", "pause", "resume", "drain"];
@@ -30,8 +31,8 @@ pub(super) fn hint(method: &str, mut refusal: Refusal) -> Refusal {
     refusal
 }
 
-struct Admin {
-    serving: Serving,
+struct Admin<A> {
+    app: A,
     grace: Duration,
 }
 
@@ -43,15 +44,16 @@ struct Admin {
 /// # Errors
 /// What the listener or the server's thread fails with.
 pub async fn serve_admin(
-    app: &impl AsRef<Serving>,
+    app: &impl Reload,
     listener: TcpListener,
     grace: Duration,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let serving = app.as_ref().clone();
+    let app = app.clone();
     let server = HttpServer::new(move || {
-        let admin = Admin { serving: serving.clone(), grace };
-        App::new().app_data(web::Data::new(admin)).default_service(web::to(order))
+        let admin = web::Data::new(Admin { app: app.clone(), grace });
+        let order = move |request| order(request, admin.clone());
+        App::new().default_service(web::to(order))
     });
     let server = server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run();
     let handle = server.handle();
@@ -71,7 +73,7 @@ struct Done<'a> {
     message: String,
 }
 
-async fn order(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
+async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> HttpResponse {
     if request.headers().contains_key(header::ORIGIN) {
         // A page that an operator looks at must not give orders by their browser.
         let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", "orders are not taken from web pages");
@@ -80,20 +82,38 @@ async fn order(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     let path = request.path().trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
-        ["v1", "runners", _, _] if request.method() != Method::POST => error::method(&request, &Method::POST),
-        ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.serving.entry(runner) {
-            Ok(entry) => answer(entry, order, admin.grace).await,
+        ["v1", "runners", _, _] | ["v1", "reload"] if request.method() != Method::POST => {
+            error::method(&request, &Method::POST)
+        }
+        ["v1", "reload"] => reload(admin.app.clone()).await,
+        ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.app.as_ref().entry(runner) {
+            Ok(entry) => answer(&entry, order, admin.grace).await,
             Err(error) => Refusal::from(&error).response(),
         },
         _ => {
             let message = format!(
-                "there is nothing at {}; orders are POST /v1/runners/{{runner}}/{}",
+                "there is nothing at {}; orders are POST /v1/reload, and POST /v1/runners/{{runner}}/{}",
                 request.path(),
                 ORDERS.join("|")
             );
             Refusal::new(StatusCode::NOT_FOUND, "not_found", message).response()
         }
     }
+}
+
+async fn reload(app: impl Reload) -> HttpResponse {
+    // It goes on when the client has gone.
+    let reloaded = actix_web::rt::spawn(async move { app.reload().await });
+    let (status, code, message) = match reloaded.await {
+        Ok(Ok(reloaded)) if reloaded.failed.is_empty() => return HttpResponse::Ok().json(reloaded),
+        Ok(Ok(reloaded)) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_incomplete", reloaded.to_string()),
+        Ok(Err(error)) => match error {
+            ReloadError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_config", error.to_string()),
+            ReloadError::Busy | ReloadError::Ending => (StatusCode::CONFLICT, "impossible", error.to_string()),
+        },
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_lost", error.to_string()),
+    };
+    Refusal::new(status, code, message).response()
 }
 
 async fn answer(runner: &RunnerEntry, order: &str, grace: Duration) -> HttpResponse {

@@ -35,7 +35,8 @@ pub(super) async fn call(
     api: &Api,
     outbox: &Outbox,
 ) -> HttpResponse {
-    let found = find(runner, method, api);
+    let runner = api.serving.entry(runner);
+    let found = runner.as_ref().map_err(CallError::clone).and_then(|runner| runner.method(method));
     let mut announced = None;
     let on_wait = || announced = found.as_ref().ok().map(|method| method.announce());
     let body = body::read(request, payload, api.max_body_bytes, on_wait).await;
@@ -66,10 +67,6 @@ pub(super) async fn call(
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
-}
-
-fn find<'a>(runner: &str, method: &str, api: &'a Api) -> Result<&'a MethodHandle, CallError> {
-    api.serving.entry(runner)?.method(method)
 }
 
 async fn answer(

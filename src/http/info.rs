@@ -125,13 +125,14 @@ struct Limits {
 }
 
 pub(super) fn runners(api: &Api) -> HttpResponse {
-    let runners = api.serving.runners().iter().map(describe).collect();
+    let runners = api.serving.runners();
+    let runners = runners.iter().map(|runner| describe(runner)).collect();
     HttpResponse::Ok().json(Runners { runners })
 }
 
 pub(super) fn runner(name: &str, api: &Api) -> HttpResponse {
     match api.serving.entry(name) {
-        Ok(runner) => HttpResponse::Ok().json(describe(runner)),
+        Ok(runner) => HttpResponse::Ok().json(describe(&runner)),
         Err(error) => Refusal::from(&error).response(),
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn readyz(request: HttpRequest, api: web::Data<Api>) -> HttpRes
             Err(error) => return Refusal::from(&error).response(),
         },
         None => {
-            for runner in api.serving.runners() {
+            for runner in api.serving.runners().iter() {
                 let reasons = if runner.required { &mut ready.reasons } else { &mut ready.optional };
                 reasons.extend(runner.not_ready());
             }

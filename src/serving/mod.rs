@@ -4,19 +4,25 @@
 //! in and out. The HTTP API and the embedding API both stand on this.
 
 mod method;
+mod reload;
+mod table;
 mod worker;
 
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
+pub use reload::{Failed, Reload, ReloadError, Reloaded};
+pub(crate) use table::Ending;
 pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Gauge, Metrics};
+use table::Table;
 
 /// One runner that has been launched.
 #[derive(Debug)]
@@ -70,6 +76,17 @@ impl RunnerEntry {
         self.actor.drain(grace).await;
     }
 
+    /// Has calls that still come to `old`, which is about to be drained, go to this one: to those of its methods that take
+    /// and return the same.
+    fn take_over_from(&self, old: &Self) {
+        let like = |method: &MethodHandle| {
+            let is_like = |own: &MethodHandle| own.name() == method.name() && own.signature() == method.signature();
+            self.methods.iter().position(is_like)
+        };
+        let methods: Vec<_> = old.methods.iter().map(like).collect();
+        old.actor.succeed(&self.actor, methods);
+    }
+
     /// Why it is not ready; `None` when it is.
     pub fn not_ready(&self) -> Option<String> {
         let status = self.status();
@@ -94,30 +111,67 @@ impl RunnerEntry {
 /// All runners of an app.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    runners: Arc<[RunnerEntry]>,
+    table: Arc<Table>,
     metrics: Arc<Metrics>,
 }
 
 impl Serving {
     pub(crate) fn new(runners: Vec<RunnerEntry>, metrics: Arc<Metrics>) -> Self {
-        Self { runners: runners.into(), metrics }
+        Self { table: Arc::new(Table::new(runners)), metrics }
     }
 
-    /// The runners, in the order of the configuration.
-    pub fn runners(&self) -> &[RunnerEntry] {
-        &self.runners
+    /// The runners that are served now, in the order of the configuration.
+    pub fn runners(&self) -> Arc<Vec<Arc<RunnerEntry>>> {
+        self.table.runners()
     }
 
     /// The runner of this name.
     ///
     /// # Errors
     /// [`CallError::NotFound`] that lists the runners there are.
-    pub fn entry(&self, name: &str) -> Result<&RunnerEntry, CallError> {
-        // A handful: looking at each is faster than hashing the name.
-        self.runners.iter().find(|runner| runner.name == name).ok_or_else(|| {
-            let known = self.runners.iter().map(|runner| runner.name.as_str());
+    pub fn entry(&self, name: &str) -> Result<Arc<RunnerEntry>, CallError> {
+        self.table.find(name).ok_or_else(|| {
+            let runners = self.runners();
+            let known = runners.iter().map(|runner| runner.name.as_str());
             CallError::NotFound(format!("there is no runner \"{name}\"{}", suggest(name, known)).into())
         })
+    }
+
+    /// Serves `new` beside all others, or in place of the runner of its name; that one finishes what it has accepted,
+    /// for at most `grace`.
+    pub(crate) async fn put(&self, new: Arc<RunnerEntry>, grace: Duration) -> Result<(), Ending> {
+        if let Some(old) = self.table.put(Arc::clone(&new))? {
+            new.take_over_from(&old);
+            self.drain_leaving(old, grace).await;
+        }
+        Ok(())
+    }
+
+    /// Serves the runner of this name no more; it finishes what it has accepted, for at most `grace`.
+    pub(crate) async fn remove(&self, name: &str, grace: Duration) -> Result<(), Ending> {
+        if let Some(old) = self.table.remove(name)? {
+            self.drain_leaving(old, grace).await;
+        }
+        Ok(())
+    }
+
+    async fn drain_leaving(&self, old: Arc<RunnerEntry>, grace: Duration) {
+        old.drain(grace).await;
+        self.table.has_left(&old);
+    }
+
+    /// Whether everything ends, and nothing may change any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.table.is_ending()
+    }
+
+    /// Tells the runners in the order of these names.
+    pub(crate) fn sort(&self, names: &[&str]) {
+        self.table.sort(names);
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Waits until each runner that is required takes calls.
@@ -125,8 +179,8 @@ impl Serving {
     /// # Errors
     /// The first of them that has failed, and why.
     pub async fn ready(&self) -> Result<(), (String, Arc<str>)> {
-        let mut waits: Vec<_> = self
-            .runners
+        let runners = self.runners();
+        let mut waits: Vec<_> = runners
             .iter()
             .filter(|runner| runner.required)
             .map(|runner| Box::pin(async { runner.actor.ready().await.map_err(|cause| (runner.name.clone(), cause)) }))
@@ -153,14 +207,8 @@ impl Serving {
 
     /// Has all runners finish what they have accepted, at the same time, for at most `grace`.
     pub async fn drain(&self, grace: Duration) {
-        let drains: Vec<_> = self
-            .runners
-            .iter()
-            .map(|runner| {
-                let actor = runner.actor.clone();
-                Box::pin(async move { actor.drain(grace).await })
-            })
-            .collect();
+        let runners = self.table.end();
+        let drains = runners.iter().map(|runner| Box::pin(runner.drain(grace))).collect();
         join_all(drains).await;
     }
 
@@ -169,15 +217,20 @@ impl Serving {
     /// # Errors
     /// None in practice: writing to memory does not fail.
     pub fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
-        for runner in self.runners.iter() {
-            for method in &runner.methods {
-                self.metrics.set_queue_rows(&runner.name, method.name(), method.queued_rows());
+        let runners = self.runners();
+        let gauges = runners.iter().flat_map(|runner| {
+            let state = Gauge::State(&runner.name, runner.status().state);
+            let methods = runner.methods.iter().flat_map(|method| {
                 let limit = method.limits().max_batch_size.get();
                 let cap = method.caps().into_iter().map(|cap| cap.rows).fold(limit, usize::min);
-                self.metrics.set_batch_rows_cap(&runner.name, method.name(), cap);
-            }
-        }
-        self.metrics.encode()
+                [
+                    Gauge::QueueRows(&runner.name, method.name(), method.queued_rows()),
+                    Gauge::BatchRowsCap(&runner.name, method.name(), cap),
+                ]
+            });
+            std::iter::once(state).chain(methods)
+        });
+        self.metrics.encode(gauges)
     }
 }
 
@@ -188,7 +241,7 @@ impl AsRef<Serving> for Serving {
 }
 
 /// Waits for all of a few futures.
-async fn join_all(mut futures: Vec<std::pin::Pin<Box<impl Future<Output = ()>>>>) {
+async fn join_all(mut futures: Vec<Pin<Box<impl Future<Output = ()>>>>) {
     std::future::poll_fn(|cx| {
         futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
         if futures.is_empty() { Poll::Ready(()) } else { Poll::Pending }

@@ -358,3 +358,36 @@ fn a_runner_is_given_orders_from_the_shell() {
     let taken = address.to_string();
     place.check(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", &taken], 1, &["--admin-bind): ", "choose another"]);
 }
+
+#[test]
+fn the_configuration_is_reloaded_from_the_shell_and_by_a_signal() {
+    let place = Place::new(Some(GOOD));
+    let mut serving = Serving::start(&place, &["--admin-bind", "127.0.0.1:0"]);
+    let address = serving.address();
+    let admin = serving.line("taking orders on http://");
+    let admin = admin.rsplit(' ').next().expect("a URL").to_owned();
+    serving.line("ready in ");
+    let write = |text: &str| fs::write(place.folder.join("runners.toml"), text).expect("a file");
+    let batch = || {
+        let about: Value = Client::connect(address).get("/v1/runners/iris_clf").json();
+        about["methods"][0]["limits"]["max_batch_size"].as_u64()
+    };
+    let reload = |code, parts: &[&str]| place.check(&["reload", "--admin", &admin], code, parts);
+
+    reload(0, &["unchanged  iris_clf"]);
+    write(&GOOD.replace("20", "30"));
+    reload(0, &["replaced   iris_clf"]);
+    assert_eq!(batch(), Some(30));
+
+    write(&GOOD.replace("20", "many"));
+    reload(1, &["error: ", "422", "runners.toml:4"]);
+    assert_eq!(batch(), Some(30));
+    write(&format!("[server]\nworkers = 9\n\n{}nvidia_gpu = 1\n", GOOD.replace("cpu = 1\n", "")));
+    reload(1, &["error: ", "422", "cuda:0"]);
+
+    write(&format!("[server]\nworkers = 9\n\n{}", GOOD.replace("20", "40")));
+    serving.signal("-HUP");
+    eventually("it is reloaded", || batch() == Some(40));
+    reload(0, &["unchanged  iris_clf", "server.workers: takes effect when the server is started again"]);
+    assert_eq!(Client::connect(address).post("/v1/runners/iris_clf/predict", "[[1.0,1.0,1.0,1.0]]").status, 200);
+}

@@ -38,7 +38,7 @@ fn a_client_that_hangs_up_cancels_its_call() {
 
     let mut gone = server.client();
     gone.send("POST", "/v1/runners/kit/text", &[("content-type", "text/plain")], b"gone");
-    let method = app.entry("kit").and_then(|runner| runner.method("text")).expect("the method");
+    let method = app.entry("kit").and_then(|runner| runner.method("text").cloned()).expect("the method");
     eventually("the call waits", || method.queued_rows() == 1);
     drop(gone);
     // It gives up its place in a full queue as soon as the server knows.

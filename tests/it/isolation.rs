@@ -127,7 +127,8 @@ fn obey(order: &str) -> Result<String, MethodError> {
 
 /// Calls a method with a JSON body; the answer as JSON, or the error's text.
 fn call(app: &App, runner: &str, method: &str, body: &str) -> Result<String, String> {
-    let method = app.entry(runner).and_then(|runner| runner.method(method)).map_err(|error| error.to_string())?;
+    let method =
+        app.entry(runner).and_then(|runner| runner.method(method).cloned()).map_err(|error| error.to_string())?;
     let inputs = json::decode(body.as_bytes(), method.signature()).map_err(|error| error.to_string())?;
     let outputs = block_on(method.async_run(inputs, CallOptions::default())).map_err(|error| error.to_string())?;
     let mut answer = Vec::new();

@@ -23,6 +23,7 @@ mod kit;
 mod orders;
 mod readiness;
 mod refusals;
+mod reload;
 mod rows;
 mod supervision;
 mod support;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::client::{Client, Response};
 use crate::kit;
-use crate::support::{Gate, PATIENCE, Server, eventually};
+use crate::support::{Gate, PATIENCE, Server, block_on, eventually};
 
 /// An app's admin listener on a free port, in a thread of its own.
 struct Admin {
@@ -129,4 +129,21 @@ fn nobody_notices_a_rolling_restart() {
     let about = server.get("/v1/runners/kit").json();
     let executors = about["executors"].as_array().map_or(0, Vec::len);
     assert_eq!(about["restarts"], serde_json::json!(5 * executors), "{about}");
+}
+
+#[test]
+fn the_configuration_is_reloaded_over_http() {
+    let app = kit::app(&Gate::default(), |runner| runner);
+    let admin = Admin::start(&app);
+    let answer = admin.post("/v1/reload");
+    assert_eq!(answer.status, 200);
+    let nothing = serde_json::json!([]);
+    let expected = serde_json::json!({
+        "added": nothing, "replaced": nothing, "removed": nothing, "unchanged": ["kit"], "failed": nothing,
+        "needs_restart": nothing,
+    });
+    assert_eq!(answer.json(), expected);
+    Client::connect(admin.address).get("/v1/reload").refused(405, "method_not_allowed", &["use POST"]);
+    block_on(app.shutdown(PATIENCE));
+    admin.post("/v1/reload").refused(409, "impossible", &["shutting down"]);
 }

@@ -147,7 +147,7 @@ fn without_retry_a_batch_runs_once() {
 fn without_retry_an_input_that_cannot_be_read_is_still_its_own_callers_fault() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("retry", false));
-    let list = app.entry("kit").and_then(|runner| runner.method("list")).expect("the method");
+    let list = app.entry("kit").and_then(|runner| runner.method("list").cloned()).expect("the method");
     let plug = Made::held(list.async_run(words(&["a"]), CallOptions::default()));
     gate.wait_for_someone();
     let good = Made::held(list.async_run(words(&["good"]), CallOptions::default()));

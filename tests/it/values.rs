@@ -22,8 +22,8 @@ impl Case {
         Self { gate, app }
     }
 
-    fn method(&self, name: &str) -> &MethodHandle {
-        self.app.entry("kit").and_then(|kit| kit.method(name)).expect("the method")
+    fn method(&self, name: &str) -> MethodHandle {
+        self.app.entry("kit").and_then(|kit| kit.method(name).cloned()).expect("the method")
     }
 
     /// Calls a method with a JSON body.
@@ -31,7 +31,7 @@ impl Case {
         let method = self.method(method);
         let inputs =
             json::decode(body.as_bytes(), method.signature()).map_err(|e| CallError::invalid_input(e.to_string()))?;
-        block_on(method.async_run(inputs, CallOptions::default())).map(|outputs| text(method, &outputs))
+        block_on(method.async_run(inputs, CallOptions::default())).map(|outputs| text(&method, &outputs))
     }
 
     /// Makes all calls while the executor is held by another one, so that they wait together; returns their answers and
@@ -52,7 +52,7 @@ impl Case {
             .collect();
         self.gate.open();
         plug.answer().expect("the first call is answered");
-        let answers = calls.into_iter().map(|call| call.answer().map(|outputs| text(method, &outputs))).collect();
+        let answers = calls.into_iter().map(|call| call.answer().map(|outputs| text(&method, &outputs))).collect();
         (answers, self.gate.batches(name))
     }
 

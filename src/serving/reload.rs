@@ -1,0 +1,80 @@
+//! What a reload of the configuration comes to.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Serving;
+
+/// What operators act on, beside single runners.
+pub trait Reload: AsRef<Serving> + Clone + Send + Sync + 'static {
+    /// Reads the configuration again, and has what is served follow it.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing has changed.
+    fn reload(&self) -> impl Future<Output = Result<Reloaded, ReloadError>> + Send;
+}
+
+/// What a reload has done, by the names of runners.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// They are new, and ready.
+    pub added: Vec<String>,
+    /// They run with other options; what the old ones had accepted has been answered.
+    pub replaced: Vec<String>,
+    /// They are served no more; what they had accepted has been answered.
+    pub removed: Vec<String>,
+    /// They have not noticed.
+    pub unchanged: Vec<String>,
+    /// They could not be added or replaced. What served before goes on.
+    pub failed: Vec<Failed>,
+    /// Options of the server, such as `server.bind`, whose new values take effect when it is started the next time.
+    pub needs_restart: Vec<String>,
+}
+
+/// A runner that could not be added or replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// Its name.
+    pub runner: String,
+    /// Why.
+    pub cause: String,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (what, runners) in [
+            ("added", &self.added),
+            ("replaced", &self.replaced),
+            ("removed", &self.removed),
+            ("unchanged", &self.unchanged),
+        ] {
+            if !runners.is_empty() {
+                parts.push(format!("{what} {}", runners.join(", ")));
+            }
+        }
+        for Failed { runner, cause } in &self.failed {
+            parts.push(format!("runner \"{runner}\" could not be changed: {cause}"));
+        }
+        if !self.needs_restart.is_empty() {
+            parts
+                .push(format!("a new {} takes effect when the server is started again", self.needs_restart.join(", ")));
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// Why a reload has changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// The new configuration is wrong: everything that is.
+    #[error("{0}")]
+    Invalid(String),
+    /// Another reload is going on.
+    #[error("a reload is going on already")]
+    Busy,
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    Ending,
+}

@@ -30,7 +30,7 @@ pub(crate) fn rows<W: Worker>(entries: &[Entry<W>]) -> usize {
 pub(crate) struct Batch<W: Worker> {
     pub(crate) method: usize,
     pub(crate) entries: Vec<Entry<W>>,
-    /// How many executors it has broken.
+    /// How many executors its only call has broken by itself.
     pub(crate) crashes: u32,
     /// The calls that are guilty if this batch succeeds; see [`halve`](crate::recovery::halve).
     pub(crate) rest: Vec<Entry<W>>,

@@ -443,7 +443,7 @@ impl<W: Worker> Board<W> {
         if let Some(trial) = &batch.trial {
             trial.acquit();
             let rest = self.remaining(batch.method, &batch.rest, effects);
-            self.give_back(batch, Some(trial), batch.crashes, halve(rest));
+            self.give_back(batch, Some(trial), 0, halve(rest));
             self.wake_for_returned(effects);
         }
     }
@@ -452,23 +452,24 @@ impl<W: Worker> Board<W> {
     /// Whether the end of its executor, if that is what happened, is one that a trial can afford.
     pub(crate) fn recover(&mut self, batch: &Batch<W>, failure: Failure, effects: &mut Effects<W>) -> bool {
         let is_crash = matches!(failure, Failure::Crash(_));
-        let crashes = batch.crashes + u32::from(is_crash);
+        let crashes = batch.crashes + u32::from(is_crash && batch.entries.len() == 1);
         let entries = self.remaining(batch.method, &batch.entries, effects);
         let rest = self.remaining(batch.method, &batch.rest, effects);
         let retry = self.methods[batch.method].queue.limits().retry;
         let recovery = match self.phase {
             Phase::Closed(_) => Recovery::Answer,
             // By all calls that ran: whose caller has gone since may be the one to blame.
-            _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, retry),
+            _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, batch.trial.is_some(), retry),
         };
         let trial = batch.trial.clone().unwrap_or_else(|| Arc::new(Trial::new(batch.entries.len())));
         let is_free = is_crash && batch.trial.is_some() && trial.affords_a_crash();
         // Of these nothing is known any more.
-        self.give_back(batch, Some(&trial), batch.crashes, (rest, Vec::new()));
+        self.give_back(batch, Some(&trial), 0, (rest, Vec::new()));
         match recovery {
             Recovery::Answer => {
                 if is_crash && retry && trial.convict() {
-                    self.methods[batch.method].unproven += 1;
+                    let unproven = &mut self.methods[batch.method].unproven;
+                    *(if trial.has_acquitted() { &mut self.forgiven } else { unproven }) += 1;
                 }
                 let error = failure.into_error();
                 effects.ended.extend(entries.into_iter().map(|entry| (batch.method, entry.call, error.clone())));
@@ -476,11 +477,11 @@ impl<W: Worker> Board<W> {
             Recovery::Shrink => {
                 let cap = self.methods[batch.method].queue.caps().failed(batch.shape(), batch.rows());
                 for piece in cut(entries, cap) {
-                    self.give_back(batch, batch.trial.as_ref(), batch.crashes, (piece, Vec::new()));
+                    self.give_back(batch, batch.trial.as_ref(), 0, (piece, Vec::new()));
                 }
             }
             Recovery::Again => self.give_back(batch, Some(&trial), crashes, (entries, Vec::new())),
-            Recovery::Halve => self.give_back(batch, Some(&trial), crashes, halve(entries)),
+            Recovery::Halve => self.give_back(batch, Some(&trial), 0, halve(entries)),
         }
         self.wake_for_returned(effects);
         is_free

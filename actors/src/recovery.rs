@@ -4,7 +4,8 @@
 //! whose method returned an error, is halved, again and again, and its first half is run. If that succeeds, the failure
 //! lies in the rest, which is halved in turn without having been run; if it fails, it is halved in turn, and the rest, of
 //! which nothing is known now, is run as it is. So a halving costs one run where a guilty call is in the second half, and
-//! two where it is in the first: at most `2·log2(n)` for one guilty call of `n`, beside the run that came first.
+//! two where it is in the first: at most `2·log2(n)` for one guilty call of `n`. A call is found guilty of a crash when
+//! it has broken two executors alone: what it broke in company, or one executor, may have been an accident.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -47,14 +48,22 @@ pub(crate) enum Recovery {
     Answer,
 }
 
-/// Decides for a batch of `calls` calls with `rows` rows that has now broken an executor `crashes` times.
+/// Decides for a batch of `calls` calls with `rows` rows, the only one of which has broken `crashes` executors, where
+/// there is only one; `suspect` if it is part of a trial.
 ///
 /// An error is a clean answer of the method's: it is looked into at once, and a call that got it alone has its answer.
-pub(crate) fn recovery(failure: &Failure, calls: usize, rows: usize, crashes: u32, retry: bool) -> Recovery {
+pub(crate) fn recovery(
+    failure: &Failure,
+    calls: usize,
+    rows: usize,
+    crashes: u32,
+    suspect: bool,
+    retry: bool,
+) -> Recovery {
     match failure {
         Failure::Error(error) if calls > 1 && (retry || !error.ran) => Recovery::Halve,
-        Failure::Crash(_) if retry && crashes < 2 => Recovery::Again,
-        Failure::Crash(_) if retry && calls > 1 => Recovery::Halve,
+        Failure::Crash(_) if retry && calls > 1 && suspect => Recovery::Halve,
+        Failure::Crash(_) if retry && (calls > 1 || crashes < 2) => Recovery::Again,
         Failure::OutOfMemory(_) if rows > 1 => Recovery::Shrink,
         Failure::Error(_) | Failure::Crash(_) | Failure::OutOfMemory(_) => Recovery::Answer,
     }
@@ -104,13 +113,15 @@ pub(crate) struct Trial {
     pub(crate) calls: usize,
     /// How many executors have been broken since one of these calls was answered.
     in_a_row: AtomicU32,
+    /// Whether any of these calls has been answered.
+    acquitted: AtomicBool,
     /// Whether a call has been found guilty of a crash.
     convicted: AtomicBool,
 }
 
 impl Trial {
     pub(crate) fn new(calls: usize) -> Self {
-        Self { calls, in_a_row: AtomicU32::new(0), convicted: AtomicBool::new(false) }
+        Self { calls, in_a_row: AtomicU32::new(0), acquitted: false.into(), convicted: false.into() }
     }
 
     /// An executor broke once more; whether the trial may afford that by itself. One that breaks more executors in a row
@@ -122,6 +133,12 @@ impl Trial {
     /// Some of its calls have been answered.
     pub(crate) fn acquit(&self) {
         self.in_a_row.store(0, Ordering::Relaxed);
+        self.acquitted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the method has worked for others of its calls.
+    pub(crate) fn has_acquitted(&self) -> bool {
+        self.acquitted.load(Ordering::Relaxed)
     }
 
     /// A call has been found guilty; whether it is the first one.
@@ -157,24 +174,26 @@ mod tests {
     fn crashes_are_retried_once_and_then_halved_and_errors_are_halved_at_once() {
         let error = Failure::Error(MethodError::failed("no"));
         let crash = Failure::Crash("no".into());
-        let check = |failure: &Failure, calls, crashes, retry, expected| {
-            assert_eq!(recovery(failure, calls, 9, crashes, retry), expected, "{failure:?} {calls} {crashes} {retry}");
+        let check = |failure: &Failure, calls, (crashes, suspect), retry, expected| {
+            let found = recovery(failure, calls, 9, crashes, suspect, retry);
+            assert_eq!(found, expected, "{failure:?} {calls} {crashes} {suspect} {retry}");
         };
-        check(&crash, 8, 1, true, Recovery::Again);
-        check(&crash, 8, 2, true, Recovery::Halve);
-        check(&crash, 2, 5, true, Recovery::Halve);
-        check(&crash, 1, 1, true, Recovery::Again);
-        check(&crash, 1, 2, true, Recovery::Answer);
-        check(&crash, 8, 1, false, Recovery::Answer);
-        check(&error, 8, 0, true, Recovery::Halve);
-        check(&error, 1, 0, true, Recovery::Answer);
-        check(&error, 8, 0, false, Recovery::Answer);
+        check(&crash, 8, (0, false), true, Recovery::Again);
+        check(&crash, 8, (0, true), true, Recovery::Halve);
+        check(&crash, 1, (1, false), true, Recovery::Again);
+        check(&crash, 1, (1, true), true, Recovery::Again);
+        check(&crash, 1, (2, true), true, Recovery::Answer);
+        check(&crash, 8, (0, false), false, Recovery::Answer);
+        check(&crash, 1, (1, false), false, Recovery::Answer);
+        check(&error, 8, (0, false), true, Recovery::Halve);
+        check(&error, 1, (0, false), true, Recovery::Answer);
+        check(&error, 8, (0, false), false, Recovery::Answer);
         let before = Failure::Error(MethodError::invalid_input("no").before_run());
-        check(&before, 8, 0, false, Recovery::Halve);
-        check(&before, 1, 0, false, Recovery::Answer);
+        check(&before, 8, (0, false), false, Recovery::Halve);
+        check(&before, 1, (0, false), false, Recovery::Answer);
         let out_of_memory = Failure::OutOfMemory("9 rows".into());
-        check(&out_of_memory, 1, 0, false, Recovery::Shrink);
-        assert_eq!(recovery(&out_of_memory, 1, 1, 0, true), Recovery::Answer, "one row is what it takes");
+        check(&out_of_memory, 1, (0, false), false, Recovery::Shrink);
+        assert_eq!(recovery(&out_of_memory, 1, 1, 0, false, true), Recovery::Answer, "one row is what it takes");
     }
 
     #[test]

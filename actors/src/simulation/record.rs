@@ -26,8 +26,8 @@ pub(super) struct Record {
     pub(super) returned: Vec<Range<usize>>,
     /// How often each piece, by its first row, has been in a batch that broke its executor.
     pub(super) crashes: BTreeMap<usize, u32>,
-    /// Whether it was alone in the last of these.
-    pub(super) broke_alone: bool,
+    /// How often each of these was alone.
+    pub(super) crashes_alone: BTreeMap<usize, u32>,
     /// Whether a row of it was too much for a device.
     pub(super) starved: bool,
     /// Whether it was in a batch that its method refused.
@@ -48,7 +48,7 @@ impl Record {
             next_row: 0,
             returned: Vec::new(),
             crashes: BTreeMap::new(),
-            broke_alone: false,
+            crashes_alone: BTreeMap::new(),
             starved: false,
             refused: false,
             ends: 0,
@@ -125,7 +125,7 @@ impl Record {
             // Refused by what batches have cost: they say by themselves that there is not time enough.
             Some(CallError::DeadlineExceeded { expected: Some(expected), timeout }) => expected > timeout,
             // By itself: a good call only where its executors died twice of something else.
-            Some(CallError::Crashed(_)) if limits.retry => crashes >= 2 && self.broke_alone,
+            Some(CallError::Crashed(_)) if limits.retry => self.crashes_alone.values().any(|&crashes| crashes >= 2),
             Some(CallError::Crashed(_)) => crashes >= 1,
             Some(CallError::Method(error)) if error.to_string().starts_with("out of memory") => self.starved,
             Some(CallError::Method(_)) => self.input().nature == Nature::Refused || (self.refused && !limits.retry),

@@ -82,11 +82,34 @@ fn only_the_call_that_breaks_its_executors_gets_the_error() {
         }
         assert_eq!(scene.call(5, Act::Echo).wait(), Ok(answer(5, 1)));
         let all = vec![1, 2, 3, 4];
-        assert_eq!(scene.ran(), [vec![0], all.clone(), all, vec![1, 2], vec![3, 4], vec![1], vec![2], vec![5]]);
+        assert_eq!(
+            scene.ran(),
+            [vec![0], all.clone(), all, vec![1, 2], vec![3, 4], vec![1], vec![2], vec![2], vec![5]]
+        );
         let status = scene.runner.status();
-        assert_eq!((status.state, status.restarts), (RunnerState::Ready, 4));
+        assert_eq!((status.state, status.restarts), (RunnerState::Ready, 5));
         assert!(status.exits.iter().all(|record| record.exit == Exit::Panicked("told to".into())));
         scene.counts.settle(&[("crashed", 1), ("answered", 5)]);
+    });
+}
+
+#[test]
+fn a_good_call_that_meets_with_an_accident_while_a_guilty_one_is_sought_gets_its_answer() {
+    bounded(|| {
+        // The third time that it runs is the first time that it runs alone.
+        let runs = AtomicUsize::new(0);
+        let before = Box::new(move |values: &[u64]| {
+            let is_third = values.contains(&1) && runs.fetch_add(1, Ordering::Relaxed) == 2;
+            assert!(!is_third, "an accident");
+        });
+        let scene = Stage { before, ..Stage::default() }.start();
+        let (first, keeper) = scene.occupy(0);
+        let (good, bad) = (scene.call(1, Act::Echo), scene.call(2, Act::Panic));
+        keeper.open();
+        first.wait().expect("an answer");
+        assert_eq!(good.wait(), Ok(answer(1, 1)));
+        assert_eq!(bad.wait(), Err(CallError::Crashed("panicked: told to".into())));
+        assert_eq!(scene.ran(), [vec![0], vec![1, 2], vec![1, 2], vec![1], vec![2], vec![1], vec![2]]);
     });
 }
 

@@ -151,7 +151,7 @@ impl World<'_> {
             match failure {
                 Failure::Crash(_) => {
                     *record.crashes.entry(entry.rows.start).or_default() += 1;
-                    record.broke_alone = alone;
+                    *record.crashes_alone.entry(entry.rows.start).or_default() += u32::from(alone);
                 }
                 Failure::Error(_) => record.refused = true,
                 Failure::OutOfMemory(_) => record.starved |= batch.rows() == 1,
@@ -181,7 +181,7 @@ impl World<'_> {
                 "shrunk"
             } else if !is_crash {
                 "halved"
-            } else if batch.crashes == 0 {
+            } else if batch.trial.is_none() {
                 "run again"
             } else {
                 "halved after crashes"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Waker};
 
 use ekiden::prelude::*;
 use ekiden::runner::Method;
@@ -263,8 +264,9 @@ fn a_method_that_is_gone_is_missed_by_those_who_still_hold_it() {
     assert_eq!(place.reload().replaced, ["one"]);
     let gone = "the runner has been replaced by one that has no such method";
     assert_eq!(method.run("?".to_owned()), Err(CallError::unavailable(gone)));
-    let name = place.app.runner("one").and_then(|one| Ok(one.method::<String, String>("name").expect("the method")));
-    assert_eq!(name.expect("the runner").run("?".to_owned()).as_deref(), Ok("?"));
+    let one = place.app.runner("one").expect("the runner");
+    let name = one.method::<String, String>("name").expect("the method");
+    assert_eq!(name.run("?".to_owned()).as_deref(), Ok("?"));
 }
 
 #[test]
@@ -287,19 +289,17 @@ fn whoever_is_leaving_is_waited_for_at_the_end_and_nobody_is_added_then() {
     gate.wait_for_someone();
     let old = place.entry("one");
     place.write(&[("one", "2"), ("two", "1")]);
-    let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reload = scope.spawn(|| block_on(place.app.reload()));
         eventually("the old one drains", || old.status().state.name() == "draining");
-        let shutdown = scope.spawn(|| {
-            block_on(place.app.shutdown(PATIENCE));
-            assert!(ended.load(Ordering::SeqCst), "the call was lost");
-        });
-        eventually("the new one drains too", || place.entry("one").not_ready().is_some());
-        ended.store(true, Ordering::SeqCst);
+        let mut shutdown = std::pin::pin!(place.app.shutdown(PATIENCE));
+        let mut is_over = || shutdown.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(!is_over());
+        eventually("the new one ends", || place.entry("one").status().state.name() == "stopped");
+        assert!(!is_over(), "the call would be lost");
         gate.open();
         assert_eq!(held.answer().as_deref(), Ok("1 hold"));
-        shutdown.join().expect("it waits");
+        eventually("it is over", is_over);
         assert_eq!(reload.join().expect("it ends"), Err(ReloadError::Ending), "before the second runner");
     });
     assert!(place.app.entry("two").is_err());

@@ -26,7 +26,7 @@ pub(crate) struct Forecast<'a> {
     curve: &'a Curve,
     /// When its batch starts.
     start: f64,
-    /// How far off that may be: the standard deviation of what goes before.
+    /// How far off that may be: the standard deviation of what goes before, and a share of it for what no batch shows.
     spread: f64,
     /// The rows of its batch that will be there before it, and its own.
     before: usize,
@@ -51,7 +51,8 @@ impl<'a> Forecast<'a> {
         Self {
             curve,
             start,
-            spread: full.deviation * (ahead.batches as f64).sqrt() / executors as f64,
+            spread: full.deviation * (ahead.batches as f64).sqrt() / executors as f64
+                + DOUBT * (start - first - full.mean).max(0.0),
             before: ahead.rows,
             rows,
             batch: curve.estimate(rows),
@@ -86,6 +87,10 @@ impl<'a> Forecast<'a> {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 }
+
+/// Of the time that a call waits behind others, so much may be added: by what the machine does beside, and by the way of the
+/// answer. A queue that is shorter by that does not run empty.
+const DOUBT: f64 = 0.2;
 
 /// What a smaller batch has to do of the rows per second that a larger one does, to be nearly as good.
 const NEARLY: f64 = 0.8;
@@ -166,6 +171,10 @@ mod tests {
         assert!(!refused(&factors, 127, 0.0, &[0.0], 42.0, 0.0), "likelier than not");
         assert!(refused(&factors, 127, 0.0, &[0.0], 42.0, 1.0));
         assert!(!refused(&factors, 127, 0.0, &[0.0], 60.0, 1.0));
+        // Five batches of 20 ms go before it, the last four of which may all take somewhat longer.
+        assert!(refused(&[1.0], 320, 0.0, &[0.0], 119.0, 1.0));
+        assert!(!refused(&[1.0], 320, 0.0, &[0.0], 122.0, 1.0));
+        assert!(!refused(&[1.0], 320, 0.0, &[0.0], 105.0, 0.0));
         // Nobody makes way for one that joins the next batch, while that has room.
         assert!(!refused(&factors, 10, 0.0, &[0.0], 5.0, 1.0));
         assert!(refused(&factors, 10, 0.0, &[0.0], 3.0, 1.0), "without any hope");

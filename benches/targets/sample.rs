@@ -81,7 +81,13 @@ pub(crate) fn ask(server: &Server, request: &[u8]) -> Result<String, SampleError
 
 /// Keeps `connections` busy, in a closed loop.
 pub(crate) fn take(server: &Server, request: &[u8], connections: usize, time: Time) -> Result<Sample, SampleError> {
-    let plan = Plan { address: server.address, request: request.to_vec(), patience: PATIENCE, good_within: PATIENCE };
+    let plan = Plan {
+        address: server.address,
+        request: request.to_vec(),
+        patience: PATIENCE,
+        good_within: PATIENCE,
+        leeway: Duration::ZERO,
+    };
     let mut client = Client::connect(&plan, connections)?;
     let warm = client.drive(&mut Pace::Closed, time.warm_up, &mut |_| true)?;
 

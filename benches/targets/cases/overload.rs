@@ -15,7 +15,8 @@ use crate::target::{Finding, Target};
 pub(super) const ABOUT: &str = "An MLP of 4-2048-2048-2048-3 in batches of 16 rows, one row a call as JSON. The \
     capacity is what 64 connections get in a closed loop, without deadlines. Then twice that is sent in an open loop \
     (Poisson), each call with a deadline of 100 ms; goodput is what is answered with 200 within 100 ms of the moment \
-    that it was to be sent. Memory is the server's, after each round beside that after the first warm-up.";
+    that it was to be sent. Memory is the server's, after each round beside that after the round's warm-up, which is under \
+    the same load.";
 
 const DEADLINE: Duration = Duration::from_millis(100);
 const BODY: &[u8] = b"[[0.1,0.2,0.3,0.4]]";
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Round {
     capacity: Sample,
     overload: Record,
-    /// The server's memory after the warm-up, and at the end.
+    /// The server's memory after the round's warm-up, and at its end.
     resident: (f64, f64),
 }
 
@@ -49,7 +50,6 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
         let Record { late, unsent, .. } = round.overload;
         (late + unsent) as f64 / (unsent + round.overload.ok() + round.overload.failed()) as f64
     };
-    let before = rounds.first().map_or(f64::NAN, |round| round.resident.0);
     let what = "overload 2×, deadline 100 ms";
     let findings = vec![
         Finding::new(
@@ -59,7 +59,8 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
             each(&|r| goodput(&r.overload) / r.capacity.per_s),
         ),
         Finding::new(what, "p99 of refusals, ms", Target::AtMost(5.0), each(&refused)),
-        Finding::new(what, "memory ÷ before", Target::AtMost(1.05), each(&|r| r.resident.1 / before)),
+        Finding::new(what, "memory ÷ before", Target::AtMost(1.05), each(&|r| r.resident.1 / r.resident.0)),
+        Finding::new(what, "memory after it, MB", Target::Shown, each(&|r| r.resident.1 / 1e6)),
         Finding::new(what, "sent over 1 ms late, share", Target::Shown, each(&late)),
     ];
     let capacity = rounds.iter().map(|round| round.capacity.clone()).collect();
@@ -82,6 +83,8 @@ fn one_round(server: &Server, time: Time, seed: u64) -> Result<Round, Box<dyn Er
         request: sample::post(PREDICT, "application/json", &header, BODY),
         patience: PATIENCE,
         good_within: DEADLINE,
+        // A core kept busy between requests would be missed by the server, and calls take a thousand times longer.
+        leeway: Duration::from_micros(100),
     };
     let mut client = Client::connect(&plan, connections.clamp(CONNECTIONS, MOST_CONNECTIONS))?;
     let mut drive = |time: Duration, seed: u64| {

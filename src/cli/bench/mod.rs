@@ -14,6 +14,8 @@ mod results;
 mod target;
 
 pub(super) use args::BenchArgs;
+use std::time::Duration;
+
 use args::{Load, Schedule};
 use body::{Body, Wish};
 use load::{Arrivals, Client, Pace, Plan};
@@ -42,6 +44,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         request: target.request(sent, &headers),
         patience: schedule.patience,
         good_within: schedule.good_within,
+        leeway: Duration::ZERO,
     };
     try_once(&args.url, &plan)?;
 

@@ -39,6 +39,9 @@ pub(crate) struct Plan {
     pub(crate) patience: Duration,
     /// How long a success may take to be good.
     pub(crate) good_within: Duration,
+    /// How late a request may be sent for the sake of a core that the server has a use for. With none, the core is kept
+    /// busy until a request is due.
+    pub(crate) leeway: Duration,
 }
 
 /// Told about ten times a second what has come in, and says whether to go on.
@@ -153,7 +156,10 @@ impl<'a> Client<'a> {
         }
         if time.is_zero() && events.is_empty() {
             // Whoever else is to run on this core shall: it may be the server.
-            std::thread::yield_now();
+            match self.plan.leeway {
+                Duration::ZERO => std::thread::yield_now(),
+                leeway => std::thread::park_timeout(leeway),
+            }
         }
         if !time.is_zero() || events.is_empty() {
             phase.waited += before.elapsed();

@@ -53,7 +53,7 @@ fn converse(mut stream: TcpStream, requests: &AtomicUsize, answer: &dyn Fn(usize
 
 fn plan(address: SocketAddr) -> Plan {
     let patience = Duration::from_millis(300);
-    Plan { address, request: REQUEST.to_vec(), patience, good_within: patience }
+    Plan { address, request: REQUEST.to_vec(), patience, good_within: patience, leeway: Duration::ZERO }
 }
 
 fn load(server: &Server, connections: usize, pace: &mut Pace) -> Record {

@@ -5,6 +5,8 @@ mod last_words;
 mod orders;
 mod place;
 mod stuck;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use drain::Drain;
 pub use orders::OrderError;

@@ -183,16 +183,16 @@ impl<F: Factory> Supervisor<F> {
             (_, RunnerState::Failed | RunnerState::Stopped) => {}
             (_, RunnerState::Draining) if !self.desk.has_waiting() => self.places[seat].successor = None,
             (Exit::DeviceLost(_), _) if !self.factory.cures_lost_devices() => {
-                self.fail(&format!("executor {seat} {exit}; {CURE}"));
+                self.fail(&format!("executor {seat} {exit}; {CURE}"), ctx);
             }
             (Exit::Stuck(_), _) if self.abandoned.len() > self.max_abandoned as usize => {
-                self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit));
+                self.fail(&stuck::too_many_abandoned(self.max_abandoned, seat, &exit), ctx);
             }
             _ if self.places[seat].successor.is_some() => self.succeed(seat, ctx),
             (Exit::Drained, _) if self.places[seat].released => self.rebuild(seat, ctx),
             (Exit::Drained, _) => {}
             // What a worker says when it is first opened, it will say again.
-            (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}")),
+            (Exit::OpenFailed(_), RunnerState::Starting) => self.fail(&format!("executor {seat} {exit}"), ctx),
             _ if is_free => self.restart_after(Duration::ZERO, seat, &exit, ctx),
             _ => self.restart(seat, &exit, ctx),
         }
@@ -201,7 +201,7 @@ impl<F: Factory> Supervisor<F> {
             self.cancel_restarts();
         }
         self.publish();
-        self.stop_when_drained();
+        self.stop_when_drained(ctx);
     }
 
     fn record(&mut self, seat: usize, exit: &Exit) {
@@ -219,7 +219,7 @@ impl<F: Factory> Supervisor<F> {
     fn restart(&mut self, seat: usize, exit: &Exit, ctx: &mut Context<Self>) {
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             Restart::Exhausted => {
-                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"));
+                self.fail(&format!("the restart budget is spent; last, executor {seat} {exit}"), ctx);
             }
             Restart::After(delay) => self.restart_after(delay, seat, exit, ctx),
         }
@@ -245,7 +245,7 @@ impl<F: Factory> Supervisor<F> {
             self.rebuild(seat, ctx);
         }
         self.publish();
-        self.stop_when_drained();
+        self.stop_when_drained(ctx);
     }
 
     fn rebuild(&mut self, seat: usize, ctx: &Context<Self>) {
@@ -261,7 +261,7 @@ impl<F: Factory> Supervisor<F> {
     }
 
     /// Gives up: publishes the cause, closes, and answers everything that waits, in this order.
-    fn fail(&mut self, cause: &str) {
+    fn fail(&mut self, cause: &str, ctx: &mut Context<Self>) {
         let draining = self.status.state == RunnerState::Draining;
         self.status.cause = Some(cause.into());
         self.status.state = RunnerState::Failed;
@@ -271,7 +271,7 @@ impl<F: Factory> Supervisor<F> {
         let refused = self.desk.close(&format!("the runner has failed: {cause}"));
         tracing::error!(runner = %self.name, cause, refused, "the runner has failed");
         if draining {
-            self.stop();
+            self.stop(ctx);
         }
     }
 
@@ -393,7 +393,7 @@ impl<F: Factory> Handler<BatcherLost> for Supervisor<F> {
         match self.budget.on_exit(Instant::now(), fastrand::f64()) {
             // It holds nothing, so that there is nothing to wait for.
             Restart::After(_) => self.start_batcher(method, ctx),
-            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost"),
+            Restart::Exhausted => self.fail("the restart budget is spent; last, a batcher was lost", ctx),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix::{AsyncContext, Handler, Message};
+use actix::{AsyncContext, Context, Handler, Message};
 
 use super::{OrderError, Supervisor};
 use crate::batcher::Dismiss;
@@ -20,7 +20,7 @@ impl<F: Factory> Handler<Drain> for Supervisor<F> {
 
     fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) {
         match self.status.state {
-            RunnerState::Failed => return self.stop(),
+            RunnerState::Failed => return self.stop(ctx),
             RunnerState::Draining | RunnerState::Stopped => return,
             RunnerState::Starting | RunnerState::Ready | RunnerState::Restarting | RunnerState::Paused => {}
         }
@@ -33,20 +33,24 @@ impl<F: Factory> Handler<Drain> for Supervisor<F> {
         if !self.desk.has_waiting() {
             self.cancel_restarts();
         }
-        self.grace = Some(ctx.run_later(grace, |supervisor, _| supervisor.stop()));
-        self.stop_when_drained();
+        self.grace = Some(ctx.run_later(grace, |supervisor, ctx| supervisor.stop(ctx)));
+        self.stop_when_drained(ctx);
     }
 }
 
 impl<F: Factory> Supervisor<F> {
-    pub(super) fn stop_when_drained(&mut self) {
+    pub(super) fn stop_when_drained(&mut self, ctx: &mut Context<Self>) {
         let all_stopped = self.status.executors.iter().all(|executor| executor.state == ExecutorState::Stopped);
         if self.status.state == RunnerState::Draining && all_stopped {
-            self.stop();
+            self.stop(ctx);
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(super) fn stop(&mut self, ctx: &mut Context<Self>) {
+        if let Some(grace) = self.grace.take() {
+            // It would keep a supervisor alive that nobody needs any more.
+            ctx.cancel_future(grace);
+        }
         let unfinished = self.desk.close("the runner has stopped");
         if unfinished > 0 {
             tracing::warn!(runner = %self.name, unfinished, "the grace period is over; calls were refused");

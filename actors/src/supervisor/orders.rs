@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context, Handler, Message};
+use actix::{Addr, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::Supervisor;
@@ -108,9 +108,6 @@ impl<F: Factory> Supervisor<F> {
     fn begin_anew(&mut self, ctx: &mut Context<Self>) {
         self.budget.clear();
         self.paused = false;
-        if let Some(grace) = self.grace.take() {
-            ctx.cancel_future(grace);
-        }
         self.desk.reopen();
         self.status.state = RunnerState::Starting;
         self.status.cause = None;

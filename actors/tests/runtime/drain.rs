@@ -1,5 +1,6 @@
 //! How a runner ends, and the runtime with it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -58,6 +59,21 @@ fn an_idle_runner_drains_at_once() {
         block_on(scene.runner.drain(FOREVER));
         assert_eq!(scene.runner.status().state, RunnerState::Stopped);
         assert_eq!(scene.counts.of("executor exited"), 0);
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_a_runner_that_has_stopped_and_that_nobody_holds() {
+    bounded(|| {
+        let scene = Stage::default().start();
+        block_on(scene.runner.drain(FOREVER));
+        let Scene { runtime, runner, method, script, .. } = scene;
+        drop((runner, method));
+        // The supervisor has it, through its factory.
+        while Arc::strong_count(&script) > 1 {
+            thread::yield_now();
+        }
+        drop(runtime);
     });
 }
 

@@ -44,10 +44,17 @@ impl Client {
 
     /// Sends a request and leaves its answer to be received.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
-        let mut request = head(method, path, headers);
-        request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        self.send_part(method, path, headers, body, 1.0);
+    }
+
+    /// Sends this part of a request, from nothing (0) to all of it (1).
+    pub fn send_part(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8], part: f64) {
+        let mut request = head(method, path, headers).into_bytes();
+        request.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+        request.extend_from_slice(body);
+        request.truncate((request.len() as f64 * part) as usize);
         // A server may answer and hang up before it has read a body that it refuses.
-        let _ = self.write(request.as_bytes()).and_then(|()| self.write(body));
+        let _ = self.write(&request);
     }
 
     /// Sends a request whose body comes in these chunks.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ekiden::app::AppBuilder;
 use ekiden::codec::json;
@@ -15,8 +15,9 @@ use ekiden::{App, CallOptions, StartError};
 use rustix::process::{Pid, Resource, Signal, getpid, getppid, getrlimit, kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::Admin;
 use crate::kit::Kit;
-use crate::support::{Gate, ON_PURPOSE, PATIENCE, block_on, eventually};
+use crate::support::{Gate, ON_PURPOSE, PATIENCE, Server, block_on, eventually};
 
 /// What children run. Anywhere else, it is nothing.
 #[test]
@@ -82,7 +83,8 @@ impl Runnable for Perilous {
     }
 }
 
-fn obey(order: &str) -> Result<String, MethodError> {
+/// Does what it is told to, which may be the end of this process.
+pub fn obey(order: &str) -> Result<String, MethodError> {
     // A handler of the standard library's takes the first SIGSEGV for a stack that may have overflown, and not the second.
     let signal = |signal| loop {
         kill_process(getpid(), signal).expect("a signal");
@@ -98,6 +100,7 @@ fn obey(order: &str) -> Result<String, MethodError> {
         #[expect(clippy::disallowed_methods, reason = "that is what is tested")]
         "exit" => std::process::exit(3),
         "panic" => panic!("{ON_PURPOSE}told to"),
+        "poison" => Err(MethodError::device_lost("poisoned")),
         "refuse" => Err(MethodError::invalid_input("refused")),
         "allocate" => Ok(vec![1_u8; 4 << 30].len().to_string()),
         "print" => {
@@ -113,6 +116,11 @@ fn obey(order: &str) -> Result<String, MethodError> {
         "hang" => loop {
             std::thread::park();
         },
+        #[cfg(target_os = "linux")]
+        "hang up" => {
+            hang_up();
+            obey("hang")
+        }
         other => {
             if let Some(file) = other.strip_prefix("sign ") {
                 // Whoever finds the file finds all of it.
@@ -123,6 +131,15 @@ fn obey(order: &str) -> Result<String, MethodError> {
             Ok(other.to_owned())
         }
     }
+}
+
+/// Closes the first of this process's sockets, which it talks to its parent through.
+#[cfg(target_os = "linux")]
+fn hang_up() {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).expect("this process");
+    let mut files = (0..64).filter_map(|number| pidfd_getfd(&own, number, PidfdGetfdFlags::empty()).ok());
+    files.find(|file| rustix::net::shutdown(file, rustix::net::Shutdown::Both).is_ok()).expect("a socket");
 }
 
 /// Calls a method with a JSON body; the answer as JSON, or the error's text.
@@ -224,7 +241,11 @@ fn every_end_of_a_child_is_one_exit_and_only_the_guilty_call_hears_of_it() {
     check("segv", "process_died", "killed by SIGSEGV");
     check("abort", "process_died", "killed by SIGABRT");
     check("exit", "process_died", "exited with code 3");
+    if cfg!(target_os = "linux") {
+        check("hang up", "process_died", "it closed its connection, and was killed");
+    }
     check("panic", "panicked", "on purpose: told to");
+    check("poison", "device_lost", "poisoned");
     assert_eq!(order(&app, "refuse"), Err("refused".to_owned()), "an error is not an end");
 }
 
@@ -348,17 +369,46 @@ fn a_child_that_dies_while_it_is_opened_is_given_another_try() {
 }
 
 #[test]
-fn ten_kills_in_a_row_spend_the_budget() {
-    let app = started("max_restarts = 9");
+fn ten_kills_in_a_row_are_nine_delays_then_the_end_and_an_order_begins_anew() {
+    let set = |key: &str| format!("runners.perilous.{key}");
+    let text = "[[runners]]\nname = \"perilous\"\ncpu = 1\nisolation = \"process\"\n";
+    let configured = app().config_text(text).set(set("max_restarts=9"));
+    let app = configured.set(set("restart_backoff_ms=4")).set(set("max_restart_backoff_ms=100"));
+    let app = block_on(app.start()).expect("it starts");
+    let (server, admin) = (Server::start(&app), Admin::start(&app));
+    let order = |order: &str| server.post("/v1/runners/perilous/obey", &format!("[\"{order}\"]"));
     let runner = app.entry("perilous").expect("the runner");
     for kill in 1..=10 {
-        let pid: i32 = order(&app, "pid").expect("its number").parse().expect("a number");
-        kill_process(Pid::from_raw(pid).expect("a number"), Signal::KILL).expect("it can be killed");
-        eventually("the end is noticed", || runner.status().exits.len() == kill);
+        assert_eq!(server.get("/readyz").status, 200);
+        let pid = order("pid").json()[0].as_str().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        let killed = Instant::now();
+        kill_process(pid.expect("its number"), Signal::KILL).expect("it can be killed");
+        if kill < 10 {
+            eventually("it is being rebuilt", || runner.status().restarts == kill);
+            // Chance takes off up to half of the delay.
+            let least = Duration::from_millis((4 << (kill - 1)).min(100) / 2);
+            assert!(killed.elapsed() >= least, "kill {kill}: after {:?}, and not {least:?}", killed.elapsed());
+            eventually("it is back", || server.get("/readyz").status == 200);
+            let about = server.get("/v1/runners/perilous").json();
+            let exit = &about["last_exits"][kill as usize - 1];
+            assert_eq!(
+                (exit["kind"].as_str(), about["restarts_in_window"].as_u64()),
+                (Some("process_died"), Some(kill))
+            );
+        }
     }
     eventually("the budget is spent", || runner.status().state.name() == "failed");
-    let error = order(&app, "hello").expect_err("it has failed");
-    assert!(error.contains("the restart budget is spent") && error.contains("killed by SIGKILL"), "{error}");
+    let cause = "the restart budget is spent; last, executor 0 lost its process: killed by SIGKILL";
+    eventually("calls are told", || order("hello").status == 503);
+    order("hello").refused(503, "unavailable", &["the runner has failed", cause]);
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, ready.text().contains(cause)), (503, true), "{}", ready.text());
+
+    let answer = admin.post("/v1/runners/perilous/restart");
+    assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("ready")), "{}", answer.text());
+    assert_eq!(order("hello").text(), "[\"hello\"]");
+    assert_eq!(server.get("/readyz").status, 200);
+    assert_eq!(server.get("/v1/runners/perilous").json()["restarts_in_window"], 0);
 }
 
 #[test]

@@ -10,6 +10,7 @@
     reason = "a test says what went wrong by panicking, and is nobody's library"
 )]
 
+mod admin;
 mod bench;
 mod chaos;
 mod client;

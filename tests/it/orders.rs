@@ -1,55 +1,18 @@
 //! Orders of operators over HTTP, on a listener of their own.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 
-use ekiden::App;
-use ekiden::http::serve_admin;
-use tokio::sync::oneshot;
-
-use crate::client::{Client, Response};
+use crate::admin::Admin;
+use crate::client::Client;
 use crate::kit;
 use crate::support::{Gate, PATIENCE, Server, block_on, eventually};
 
-/// An app's admin listener on a free port, in a thread of its own.
-struct Admin {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
-
 impl Admin {
-    fn start(app: &App) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let app = app.clone();
-        let thread = std::thread::spawn(move || {
-            let stop = async { drop(stopped.await) };
-            actix_web::rt::System::new().block_on(serve_admin(&app, listener, PATIENCE, stop))
-        });
-        Self { address, stop: Some(stop), thread: Some(thread) }
-    }
-
-    fn post(&self, path: &str) -> Response {
-        Client::connect(self.address).request("POST", path, &[], b"")
-    }
-
     /// Gives `kit` an order, which is carried out.
     #[track_caller]
     fn order(&self, order: &str, state: &str) {
         let answer = self.post(&format!("/v1/runners/kit/{order}"));
         assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some(state)), "{}", answer.text());
-    }
-}
-
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take().filter(|_| !std::thread::panicking()) {
-            thread.join().expect("it does not panic").expect("it stops well");
-        }
     }
 }
 

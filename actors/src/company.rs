@@ -145,6 +145,8 @@ pub(crate) fn is_worth_a_moment(outlook: &Outlook, curve: &Curve, calls: usize, 
 pub(crate) fn wait(outlook: &Outlook, curve: &Curve, company: &Company) -> f64 {
     /// How many waits are tried.
     const TRIED: u32 = 8;
+    /// How much more than its share a batch is to take, since others take less.
+    const SPARE: f64 = 2.0;
     /// What has to be gained: half a row, and one in 50.
     const LEAST: (f64, f64) = (0.5, 0.02);
     let Outlook { rows, max_rows, slack, timeout, observed, patience, others_free, next_free, last_free, .. } =
@@ -159,6 +161,19 @@ pub(crate) fn wait(outlook: &Outlook, curve: &Curve, company: &Company) -> f64 {
     let most = (slack - curve.estimate(rows).high - TIMER).min(patience);
     if most <= 0.0 {
         return 0.0;
+    }
+    // Where there are other executors, batches that are too small would soon have all of them busy: each has to be as large
+    // as its share of what comes while it runs.
+    if others_free > 0 || next_free.is_finite() {
+        let suffices = |there: f64| {
+            let run = curve.estimate((there as usize).min(max_rows)).mean;
+            let share = SPARE * coming(0.0, run) / (others_free + 1) as f64;
+            there + 1.0 > share.min(max_rows as f64)
+        };
+        if !suffices(rows as f64) {
+            let mut waits = (1..=TRIED).map(|step| most * f64::from(step) / f64::from(TRIED));
+            return waits.find(|&wait| suffices(rows as f64 + coming(0.0, wait))).unwrap_or(most);
+        }
     }
     // The rows that are lost if the batch starts after `wait`, and those that are in it then.
     let lost = |wait: f64| {
@@ -257,9 +272,23 @@ mod tests {
         check(&Outlook { rows: 64, ..OUTLOOK }, &company, "it is full");
         check(&Outlook { slack: 0.031, ..OUTLOOK }, &company, "it has to start");
         check(&Outlook { patience: 0.0, ..OUTLOOK }, &company, "it has waited for long");
-        check(&Outlook { others_free: 9, ..OUTLOOK }, &company, "others take them");
+        check(&Outlook { others_free: 99, ..OUTLOOK }, &company, "others take them");
         // Evenly spaced calls are lost whenever it starts.
         check(&OUTLOOK, &bursts(200, 5_000), "one moment is like another");
+    }
+
+    #[test]
+    fn each_of_several_executors_takes_its_share_of_what_comes_in_a_run() {
+        // 60 calls in a run of 30 ms, evenly.
+        let evenly = bursts(500, 500);
+        let check = |rows, others_free, waits_long: bool| {
+            let found = waits(&Outlook { rows, others_free, ..OUTLOOK }, &evenly);
+            assert_eq!(found > 0.0, waits_long, "{found} ms, {rows} rows, {others_free} others");
+        };
+        check(1, 3, true);
+        check(50, 3, false);
+        check(1, 7, true);
+        check(25, 7, false);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the policies promise, on simulated models under simulated traffic. The seeds here were never used for tuning;
+//! What the policies promise, on simulated models under simulated traffic. The seeds were drawn at random;
 //! what the tests found is printed with `--nocapture`.
 
 #![allow(clippy::expect_used, reason = "a test says what went wrong by panicking")]
@@ -11,7 +11,7 @@ use ekiden_actors::Priority;
 use ekiden_actors::simulator::{Arrival, Pattern, Policy, Report, Traffic};
 use scenes::{FLAT, LARGE, NOISY, SCENES, SMALL, STEEP, Scene, ms, window};
 
-const SEEDS: [u64; 3] = [4_711, 90_210, 31_337];
+const SEEDS: [u64; 3] = [101801, 657330, 243268];
 
 const fn bursts(size: usize, gap: Duration) -> Pattern {
     Pattern::Bursts { size, gap }
@@ -63,7 +63,7 @@ fn under_overload_goodput_is_that_of_the_best_window_at_its_best_load() {
 fn no_scenario_is_much_worse_than_the_best_of_window_and_greedy_and_most_are_better() {
     let (mut better, mut as_good, mut contested) = (0, 0, 0);
     let mut bad = Vec::new();
-    for (scene, seed) in SCENES.into_iter().zip([SEEDS[0], SEEDS[1], SEEDS[2]].into_iter().cycle()) {
+    for scene in SCENES {
         for executors in [1, 3, 8] {
             let scene = Scene { executors, ..scene };
             let patterns = [
@@ -75,7 +75,11 @@ fn no_scenario_is_much_worse_than_the_best_of_window_and_greedy_and_most_are_bet
             ];
             for (pattern, load) in patterns.iter().flat_map(|&pattern| [0.2, 0.7, 1.1, 2.0].map(|load| (pattern, load)))
             {
-                let share = |policy: &Policy| scene.run(policy, pattern, load, seed).share();
+                // Of one seed's calls, a burst more or less makes a difference.
+                let share = |policy: &Policy| {
+                    let shares = SEEDS.map(|seed| scene.run(policy, pattern, load, seed).share());
+                    shares.iter().sum::<f64>() / shares.len() as f64
+                };
                 let adaptive = share(&scene.adaptive());
                 let greedy = share(&window(scene.batch, Duration::ZERO));
                 let windowed = share(&window(scene.batch, scene.latency));
@@ -84,10 +88,7 @@ fn no_scenario_is_much_worse_than_the_best_of_window_and_greedy_and_most_are_bet
                     "{:6} x{executors} {load} {pattern:?}: {adaptive:.3}, greedy {greedy:.3}, window {windowed:.3}",
                     scene.name
                 );
-                // Where a run takes more than half of the time that calls have, and three executors share bursts that
-                // fill more than one batch, a window loses nobody, and adaptive batching learns that only roughly.
-                let least = if scene.name == "flat" { 0.95 } else { 0.97 };
-                if adaptive < least * best {
+                if adaptive < 0.97 * best {
                     bad.push(format!(
                         "{} x{executors} {pattern:?} at {load}: {adaptive:.3}, greedy {greedy:.3}, window {windowed:.3}",
                         scene.name

@@ -15,6 +15,7 @@ mod bench;
 mod chaos;
 mod client;
 mod config;
+mod deadlines;
 mod devices;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]

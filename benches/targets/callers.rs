@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ekiden::prelude::*;
@@ -67,6 +69,18 @@ pub(crate) async fn lone_async(mut call: impl AsyncFnMut() -> Result<(), CallErr
         watch.after(before);
     }
     Ok(watch.sample())
+}
+
+/// Two threads that wake each other, and do nothing else: a turn is there and back.
+pub(crate) fn pair(time: Time) -> Measured {
+    let ((there, arrived), (back, returned)) = (mpsc::channel::<()>(), mpsc::channel());
+    let echo = thread::spawn(move || while arrived.recv().is_ok() && back.send(()).is_ok() {});
+    let gone = |_| CallError::unavailable("the other thread has gone");
+    let sample =
+        lone(|| there.send(()).map_err(|_| gone(())).and_then(|()| returned.recv().map_err(|_| gone(()))), time);
+    drop(there);
+    echo.join().map_err(|_| "the other thread has panicked")?;
+    sample
 }
 
 /// Times one call after the other.

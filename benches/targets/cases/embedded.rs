@@ -14,7 +14,9 @@ use crate::target::{Finding, Target};
 
 pub(super) const ABOUT: &str = "Calls of a method that returns its input, one row of 4 numbers, through the embedding \
     API: callers are tasks on one thread, the executor is another. An `Array` is a host tensor, whose clone shares \
-    its numbers; a `Tensor` is Burn's.";
+    its numbers; a `Tensor` is Burn's. The pair is two threads that do nothing but wake each other, by the standard \
+    library's channels: a call cannot take less time than a turn of theirs, which is how long this machine's cores take to \
+    wake up, unless somebody keeps a core busy with waiting.";
 
 const CALLERS: usize = 64;
 
@@ -36,9 +38,10 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
                 runtime.block_on(callers::lone_async(async || arrays.async_run(array.clone()).await.map(drop), time))
             }),
             Contender::new("1 caller, Array, run", |time| callers::lone(|| arrays.run(array.clone()).map(drop), time)),
+            Contender::new("a bare pair of threads", callers::pair),
         ],
     )?;
-    let [many, many_tensors, awaiting, blocking] = &series[..] else { return Err("a contender has gone".into()) };
+    let [many, many_tensors, awaiting, blocking, pair] = &series[..] else { return Err("a contender has gone".into()) };
     let findings = vec![
         Finding::new("embedded, 64 callers, Array", "calls/s", Target::AtLeast(1e6), many.each(|sample| sample.per_s)),
         Finding::new(
@@ -49,6 +52,12 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
         ),
         Finding::new("embedded, a lone caller, async", "p50, µs", Target::AtMost(20.0), awaiting.each(|s| s.p50())),
         Finding::new("embedded, a lone caller, blocking", "p50, µs", Target::AtMost(20.0), blocking.each(|s| s.p50())),
+        Finding::new(
+            "embedded, a lone caller, blocking",
+            "p50 − bare pair of threads, µs",
+            Target::Shown,
+            blocking.with(pair, |own, pair| own.p50() - pair.p50()),
+        ),
     ];
     Ok(Outcome { findings, series })
 }

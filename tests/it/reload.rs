@@ -142,6 +142,8 @@ fn runners_are_added_replaced_and_removed_and_others_notice_nothing() {
     let ask = |runner: &str| server.post(&format!("/v1/runners/{runner}/version"), "\"?\"");
     let (same, method) = (place.entry("same"), place.method("new"));
     let was = same.status().up_since;
+    let of_old = "ekiden_runner_state{runner=\"old\"";
+    assert!(server.get("/metrics").text().contains(of_old));
 
     place.write(&[("added", "1"), ("new", "2"), ("same", "1")]);
     let expected = Reloaded {
@@ -162,7 +164,7 @@ fn runners_are_added_replaced_and_removed_and_others_notice_nothing() {
     assert_eq!(method.run("?".to_owned()).as_deref(), Ok("2 ?"), "a handle to the one that was replaced");
     assert!(Arc::ptr_eq(&same, &place.entry("same")) && same.status().up_since == was && was.is_some());
     let metrics = server.get("/metrics").text().to_owned();
-    assert!(!metrics.contains("ekiden_runner_state{runner=\"old\""), "{metrics}");
+    assert!(!metrics.contains(of_old), "{metrics}");
     server.counts(&[
         (r#"ekiden_runner_state{runner="new",state="ready"}"#, 1.0),
         (r#"ekiden_runner_state{runner="new",state="stopped"}"#, 0.0),

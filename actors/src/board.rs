@@ -252,6 +252,11 @@ impl<W: Worker> Board<W> {
         room
     }
 
+    /// Whether the executor of `seat` runs a batch.
+    pub(crate) fn is_running(&self, seat: usize) -> bool {
+        matches!(self.seats[seat], Seat::Running(..))
+    }
+
     /// Whether a batch of `method` runs.
     fn runs(&self, method: usize) -> bool {
         self.seats.iter().any(|seat| matches!(seat, Seat::Running(batch, _) if batch.method == method))

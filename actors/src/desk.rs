@@ -3,7 +3,7 @@
 
 mod intake;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, WeakRecipient};
@@ -18,7 +18,7 @@ use crate::executor::{Executor, Wake};
 use crate::recovery::{Failure, Toll};
 use crate::supervisor::FoundStuck;
 use crate::{BatchReport, CallError, Cap, MethodLimits, Observer, Outcomes, WarmRun, Worker};
-use intake::Successor;
+use intake::Succession;
 
 pub(crate) struct Desk<W: Worker> {
     /// The only lock on a call's way. Held for bookkeeping, never while something runs or wakes.
@@ -28,8 +28,7 @@ pub(crate) struct Desk<W: Worker> {
     announced: Box<[Arc<Announced>]>,
     /// Each method's limit for calls that bring none, read without the lock.
     timeouts: Box<[Option<Duration>]>,
-    /// Where calls go that this desk does not take any more.
-    successor: OnceLock<Successor<W>>,
+    succession: Succession<W>,
     observer: Arc<dyn Observer>,
 }
 
@@ -53,7 +52,7 @@ impl<W: Worker> Desk<W> {
             }),
             timeouts: limits.iter().map(|limits| limits.timeout).collect(),
             board: Mutex::new(board),
-            successor: OnceLock::new(),
+            succession: Succession::default(),
             observer,
         }
     }
@@ -173,6 +172,10 @@ impl<W: Worker> Desk<W> {
 
     pub(crate) fn holds(&self, tenure: Tenure) -> bool {
         self.board().holds(tenure)
+    }
+
+    pub(crate) fn is_running(&self, seat: usize) -> bool {
+        self.board().is_running(seat)
     }
 
     pub(crate) fn is_stuck(&self, stuck: &Stuck) -> bool {

@@ -31,9 +31,9 @@ impl<W: Worker> Group<W> {
         options: CallOptions,
         announced: Option<Announcement<W>>,
     ) -> Reply<W> {
-        let (desk, method) = handle.parts();
+        let (desk, method) = handle.newest();
         let call = desk.make(method, input, rows, options);
-        self.0.push(Member { desk: Arc::clone(desk), method, call: Arc::clone(&call), announced });
+        self.0.push(Member { desk, method, call: Arc::clone(&call), announced });
         Reply::new(call)
     }
 

@@ -28,8 +28,10 @@ impl<W: Worker> Handle<W> {
         Self { desk, method }
     }
 
-    pub(crate) fn parts(&self) -> (&Arc<Desk<W>>, usize) {
-        (&self.desk, self.method)
+    /// Where calls go now. A desk that nobody succeeds for this method refuses them itself.
+    pub(crate) fn newest(&self) -> (Arc<Desk<W>>, usize) {
+        let newest = self.desk.is_replaced().then(|| self.desk.newest(self.method).ok()).flatten();
+        newest.unwrap_or_else(|| (Arc::clone(&self.desk), self.method))
     }
 
     /// Queues a call of `rows` rows. Once it is taken, its [`Reply`] is answered exactly once, whatever happens.

@@ -165,8 +165,8 @@ impl<W: Worker> Runner<W> {
         self.command(Order::Resume).await
     }
 
-    /// Has `successor` take the calls that this runner takes no more, once it has been told to drain: whoever holds a
-    /// handle to this one need not know. `methods` says for each of this one's methods which of the other's is like it:
+    /// Has `successor` take the calls that come from now on; what this runner has accepted it goes on with, and it is to be
+    /// drained. Whoever holds a handle to this one need not know. `methods` says for each of this one's methods which of the other's is like it:
     /// takes the same inputs and gives the same outputs.
     ///
     /// # Panics

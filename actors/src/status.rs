@@ -159,6 +159,8 @@ pub struct RunnerStatus {
     pub restarts: u64,
     /// Executors that are stuck, have been replaced, and have not ended.
     pub abandoned: u32,
+    /// The calls that were refused when it stopped, because they had not been answered within the grace period.
+    pub unfinished: usize,
     /// How many of them it may take within a window.
     pub budget: RestartLimits,
     /// When the restarts were that the budget has lately been charged with.

@@ -50,8 +50,8 @@ pub(crate) struct Supervisor<F: Factory> {
     paused: bool,
     /// The restart that an operator has asked for, while it goes on.
     rolling: Option<orders::Rolling>,
-    /// Ends the grace period of a drain.
-    grace: Option<SpawnHandle>,
+    /// Ends the grace period of a drain, and when.
+    grace: Option<(SpawnHandle, Option<Instant>)>,
     status: RunnerStatus,
     /// Everybody else's view of `status`.
     published: watch::Sender<RunnerStatus>,
@@ -121,6 +121,7 @@ impl<F: Factory> Supervisor<F> {
             up_since: None,
             restarts: 0,
             abandoned: 0,
+            unfinished: 0,
             budget: restarts.clone(),
             charged: Arc::default(),
             exits: Vec::new(),
@@ -260,22 +261,7 @@ impl<F: Factory> Supervisor<F> {
         self.status.executors[seat].restarts += 1;
     }
 
-    /// Gives up: publishes the cause, closes, and answers everything that waits, in this order.
-    fn fail(&mut self, cause: &str, ctx: &mut Context<Self>) {
-        let draining = self.status.state == RunnerState::Draining;
-        self.status.cause = Some(cause.into());
-        self.status.state = RunnerState::Failed;
-        self.cancel_restarts();
-        self.end_rolling(Err(OrderError::Failed(cause.into())));
-        self.publish();
-        let refused = self.desk.close(&format!("the runner has failed: {cause}"));
-        tracing::error!(runner = %self.name, cause, refused, "the runner has failed");
-        if draining {
-            self.stop(ctx);
-        }
-    }
-
-    fn cancel_restarts(&mut self) {
+    pub(super) fn cancel_restarts(&mut self) {
         for (executor, place) in self.status.executors.iter_mut().zip(&mut self.places) {
             if executor.state == ExecutorState::Restarting {
                 executor.state = ExecutorState::Stopped;

@@ -22,7 +22,10 @@ pub enum OrderError {
         state: RunnerState,
     },
     /// A restart is going on.
-    #[error("the runner is being restarted already")]
+    #[error(
+        "the runner is being restarted already, which waits for its batches to end; where one hangs, drain the runner and \
+         restart it"
+    )]
     Busy,
     /// It was begun, and went wrong.
     #[error("{0}")]
@@ -109,8 +112,11 @@ impl<F: Factory> Supervisor<F> {
         self.budget.clear();
         self.paused = false;
         self.desk.reopen();
+        self.kill_switches.fill(None);
+        self.killed_for.fill(None);
         self.status.state = RunnerState::Starting;
         self.status.cause = None;
+        self.status.unfinished = 0;
         for method in 0..self.batchers.len() {
             if !self.batchers[method].as_ref().is_some_and(Addr::connected) {
                 self.start_batcher(method, ctx);

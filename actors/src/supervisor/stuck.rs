@@ -24,13 +24,9 @@ impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
         let seat = stuck.tenure.seat;
         let exit =
             Exit::Stuck(format!("a batch ran for more than batch_timeout_ms = {}", stuck.timeout.as_millis()).into());
-        if let Some(kill) = self.kill_switches[seat].take() {
+        if self.kill_switches[seat].is_some() {
             tracing::warn!(runner = %self.name, executor = seat, %exit, "killing an executor");
-            self.killed_for[seat] = Some(exit);
-            if let Err(message) = guarded(|| kill()) {
-                tracing::error!(%message, "a kill switch panicked");
-            }
-            return;
+            return self.kill(seat, exit);
         }
         self.killed_for[seat] = None;
         self.abandoned.push(stuck.tenure);
@@ -40,6 +36,24 @@ impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
 }
 
 impl<F: Factory> Supervisor<F> {
+    /// Kills an executor, where something can, and takes its end for this.
+    fn kill(&mut self, seat: usize, exit: Exit) {
+        let Some(kill) = self.kill_switches[seat].take() else { return };
+        self.killed_for[seat] = Some(exit);
+        if let Err(message) = guarded(|| kill()) {
+            tracing::error!(%message, "a kill switch panicked");
+        }
+    }
+
+    /// Kills the executors that still run something, whose calls have been answered: what they run may never end.
+    pub(super) fn kill_running(&mut self) {
+        for seat in 0..self.kill_switches.len() {
+            if self.desk.is_running(seat) {
+                self.kill(seat, Exit::Drained);
+            }
+        }
+    }
+
     /// Whether this is an executor that was taken for gone, and has ended after all.
     pub(super) fn came_back(&mut self, tenure: Tenure) -> bool {
         let Some(at) = self.abandoned.iter().position(|abandoned| *abandoned == tenure) else { return false };

@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use ekiden_actors::{
-    Batching, CallError, CallOptions, Group, MethodLimits, OpenError, OrderError, RestartLimits, RunnerState,
+    Batching, CallError, CallOptions, Exit, Group, KillSwitch, MethodLimits, OpenError, OrderError, RestartLimits,
+    RunnerState,
 };
 
 use crate::stage::{Act, Input, LONG, Scene, Stage, answer, block_on, bounded, gate, lock, ms, size};
@@ -330,10 +331,8 @@ fn calls_to_a_runner_that_was_replaced_go_to_the_next_one_and_those_it_has_it_an
         let (first, second, third) = (Stage::default().start(), Stage::default().start(), Stage::default().start());
         let (running, keeper) = first.occupy(0);
         let queued = first.call(1, Act::Echo);
-        // One that is called before has no successor yet, and one that is called later has two.
         first.runner.succeed(&second.runner, [Some(0)]);
-        second.runner.succeed(&third.runner, [Some(0)]);
-        let before = first.call(2, Act::Echo);
+        assert_eq!(first.call(2, Act::Echo).wait(), Ok(answer(2, 1)), "before it drains");
         let drained = thread::spawn({
             let runner = first.runner.clone();
             move || block_on(runner.drain(LONG))
@@ -352,19 +351,20 @@ fn calls_to_a_runner_that_was_replaced_go_to_the_next_one_and_those_it_has_it_an
             assert_eq!(reply.wait(), Ok(answer(value, 1)));
         }
         first.method.call_without_rows().expect("the next one takes it");
-        assert_eq!(second.ran().concat(), [3, 4, 5, 6]);
+        assert_eq!(second.ran().concat(), [2, 3, 4, 5, 6]);
 
+        second.runner.succeed(&third.runner, [Some(0)]);
         block_on(second.runner.drain(LONG));
         assert_eq!(first.call(7, Act::Echo).wait(), Ok(answer(7, 1)), "over two of them");
         assert_eq!(third.ran(), [[7]]);
 
         keeper.open();
-        for (reply, value) in [(running, 0), (queued, 1), (before, 2)] {
+        for (reply, value) in [(running, 0), (queued, 1)] {
             assert_eq!(reply.wait(), Ok(answer(value, 1)));
         }
         drained.join().expect("it ends");
-        first.counts.settle(&[("answered", 3)]);
-        second.counts.settle(&[("answered", 5)]);
+        first.counts.settle(&[("answered", 2)]);
+        second.counts.settle(&[("answered", 6)]);
         assert_eq!(first.counts.of("unavailable") + second.counts.of("unavailable"), 0);
         assert_eq!(first.call(8, Act::Echo).wait(), Ok(answer(8, 1)), "after its end");
     });
@@ -375,11 +375,75 @@ fn calls_to_a_method_that_the_next_runner_does_not_have_are_told_so() {
     bounded(|| {
         let (first, second) = (Stage::default().start(), Stage::default().start());
         first.runner.succeed(&second.runner, [None]);
-        assert_eq!(first.call(1, Act::Echo).wait(), Ok(answer(1, 1)), "it is still there");
         block_on(first.runner.drain(LONG));
         let gone = CallError::unavailable("the runner has been replaced by one that has no such method");
         assert_eq!(first.try_call(2, 1, Act::Echo, None).map(drop), Err(gone.clone()));
         assert_eq!(first.method.call_without_rows(), Err(gone));
-        first.counts.settle(&[("answered", 1), ("unavailable", 2)]);
+        first.counts.settle(&[("unavailable", 2)]);
+    });
+}
+
+#[test]
+fn calls_have_the_time_that_the_newest_runner_gives_them_and_runners_between_are_forgotten() {
+    bounded(|| {
+        let limits = |timeout| MethodLimits { timeout: Some(timeout), ..MethodLimits::default() };
+        let first = Stage { limits: limits(ms(1)), ..Stage::default() }.start();
+        let second = Stage { limits: limits(ms(1)), ..Stage::default() }.start();
+        let third = Stage { limits: limits(LONG), ..Stage::default() }.start();
+        first.runner.succeed(&second.runner, [Some(0)]);
+        second.runner.succeed(&third.runner, [Some(0)]);
+        let (running, keeper) = first.occupy(0);
+        let late = first.try_call(1, 1, Act::Echo, Some(ms(5))).expect("it is taken");
+        assert!(matches!(late.wait(), Err(CallError::DeadlineExceeded { .. })), "the time of both others has passed");
+        keeper.open();
+        assert_eq!(running.wait(), Ok(answer(0, 1)));
+        let script = Arc::downgrade(&second.script);
+        block_on(second.runner.drain(LONG));
+        drop(second);
+        while script.upgrade().is_some() {
+            thread::yield_now();
+        }
+        assert_eq!(first.call(2, Act::Echo).wait(), Ok(answer(2, 1)));
+    });
+}
+
+#[test]
+fn a_drain_that_goes_on_is_shortened_and_tells_what_it_did_not_finish() {
+    bounded(|| {
+        let scene = Stage::default().start();
+        let (running, keeper) = scene.occupy(0);
+        let waiting = scene.call(1, Act::Echo);
+        let longer = thread::spawn({
+            let runner = scene.runner.clone();
+            move || block_on(runner.drain(LONG))
+        });
+        scene.until(RunnerState::Draining);
+        block_on(scene.runner.drain(ms(1)));
+        longer.join().expect("it ends with the shorter one");
+        assert_eq!(scene.runner.status().unfinished, 2);
+        let over = Err(CallError::unavailable("the runner has stopped"));
+        assert_eq!((running.wait(), waiting.wait()), (over.clone(), over));
+        drop(keeper);
+    });
+}
+
+#[test]
+fn what_still_runs_when_the_grace_is_over_is_killed_where_it_can_be() {
+    bounded(|| {
+        let (gate, keeper) = gate();
+        let kill = keeper.opener();
+        let kill_switch: KillSwitch = Arc::new(kill);
+        let scene = Stage { kill_switch: Some(kill_switch), ..Stage::default() }.start();
+        let endless = scene.call(0, Act::GateAndLost(gate, Exit::ProcessDied("killed".into())));
+        keeper.wait();
+        block_on(scene.runner.drain(ms(1)));
+        assert_eq!(endless.wait(), Err(CallError::unavailable("the runner has stopped")));
+        // Only the switch opens the gate: the keeper is still here. Its worker lets go of what it shares.
+        let script = Arc::downgrade(&scene.script);
+        drop(scene);
+        while script.upgrade().is_some() {
+            thread::yield_now();
+        }
+        drop(keeper);
     });
 }

@@ -237,6 +237,7 @@ impl CheckedApp {
             serving: Serving::new(runners, metrics),
             config: Arc::new(ArcSwap::from_pointee(self.config)),
             builder: Arc::new(tokio::sync::Mutex::new(self.builder)),
+            reloads: Arc::new(tokio::sync::Semaphore::new(2)),
             runtime: Arc::new(runtime),
         })
     }

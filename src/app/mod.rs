@@ -27,6 +27,8 @@ pub struct App {
     config: Arc<ArcSwap<Config>>,
     /// What the configuration is read from again; locked by the reload that goes on.
     builder: Arc<tokio::sync::Mutex<AppBuilder>>,
+    /// One goes on, and one may wait for it.
+    reloads: Arc<tokio::sync::Semaphore>,
     runtime: Arc<Runtime>,
 }
 
@@ -51,10 +53,15 @@ impl App {
 
     /// Reads the configuration again from where it was read: the file, above all. It is checked whole before anything
     /// changes. Then runners are added, replaced and removed one by one: the executors of a new one are ready before those
-    /// of an old one, which answers what it has accepted, are drained, and calls through handles to the old one go to the
-    /// new one. A runner of which nothing is said anew notices nothing, unless it has failed: then it begins anew.
+    /// of an old one are drained, which answers what it has accepted, for at most the server's `grace_s`. Calls through
+    /// handles to the old one go to the new one, by its limits, to methods that take and return the same; an old one's
+    /// [`RunnerEntry`] goes on to tell of the old one.
     ///
-    /// Dropping the future leaves what has been done so far.
+    /// A runner of which nothing is said anew notices nothing, unless it has failed: then it begins anew. One that has been
+    /// paused or drained is not replaced. What does not open leaves in place what it was to replace; an `open` that hangs
+    /// holds up this reload and all others, until the app shuts down.
+    ///
+    /// It goes on where the future is dropped. One that comes while another goes on waits for it.
     ///
     /// # Errors
     /// [`ReloadError`]: nothing has changed. Runners that could not be followed up are told in [`Reloaded::failed`].

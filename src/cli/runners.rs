@@ -63,8 +63,9 @@ const ADMIN_HINT: &str = "is the server running, and is this its admin listener 
 
 /// What `ekiden reload --help` ends with.
 pub(super) const RELOAD: &str = "\
-The new configuration is checked whole: if it is wrong, nothing changes. Otherwise runners are added, replaced and removed
-one by one, each new one being ready before the old one is drained. SIGHUP does the same.";
+The new configuration is checked whole: if it is wrong, nothing changes. Otherwise runners are added, replaced and \
+removed one by one, each new one being ready before the old one is drained. SIGHUP does the same. Write the new file \
+beside the old one and rename it, so that no half of it is read.";
 
 pub(super) fn reload(admin: &str) -> Result<(), Failure> {
     let path = format!("{}/v1/reload", base("--admin", admin)?);
@@ -74,6 +75,9 @@ pub(super) fn reload(admin: &str) -> Result<(), Failure> {
         for runner in answer[what].as_array().into_iter().flatten() {
             lines.push_str(&format!("{what:<9}  {}\n", runner.as_str().unwrap_or_default()));
         }
+    }
+    if let Some(calls @ 1..) = answer["refused_calls"].as_u64() {
+        lines.push_str(&format!("calls that were not answered within grace_s, and refused: {calls}\n"));
     }
     for option in answer["needs_restart"].as_array().into_iter().flatten() {
         lines.push_str(&format!(

@@ -34,6 +34,10 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>, admin_bind: Option<S
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Run(error.to_string()))?;
     let admin = admin_listener(&server.admin_bind)?;
+    let system = System::new();
+    // Before anybody can read that there is a server: a SIGHUP that nobody has asked for ends a process.
+    #[cfg(unix)]
+    let hangups = system.block_on(async { hangups() });
     let app = checked.launch()?;
     let options = ServeOptions {
         workers: server.workers.value,
@@ -44,7 +48,7 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>, admin_bind: Option<S
             LogFormat::Json => AccessFormat::Json,
         }),
     };
-    let served = System::new().block_on(async {
+    let served = system.block_on(async {
         let stop = stop_signal();
         describe(&app, &source, address);
         let (admin_stops, admin_stopped) = oneshot::channel::<()>();
@@ -59,7 +63,7 @@ pub(super) fn serve(args: ConfigArgs, bind: Option<String>, admin_bind: Option<S
             })
         });
         #[cfg(unix)]
-        let reloads = actix_web::rt::spawn(reload_on_hangup(app.clone()));
+        let reloads = actix_web::rt::spawn(reload_on(hangups, app.clone()));
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
         let served = http::serve(&app, listener, options, stop).await;
         ready.abort();
@@ -84,7 +88,7 @@ fn admin_listener(bind: &Sourced<Option<BindAddress>>) -> Result<Option<TcpListe
     match TcpListener::bind(&address) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if bind.origin == Origin::Default => {
-            tracing::warn!(%error, address, "no orders are taken: cannot listen; choose another address with --admin-bind");
+            tracing::warn!(%error, address, "no orders are taken: cannot listen, and whoever does takes the orders that are meant for this server; choose another address with --admin-bind");
             Ok(None)
         }
         Err(error) => Err(Failure::Run(format!(
@@ -183,18 +187,21 @@ fn stop_signal() -> impl Future<Output = ()> {
     }
 }
 
+/// SIGHUP, from now on.
+#[cfg(unix)]
+fn hangups() -> Option<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hangups = signal(SignalKind::hangup());
+    hangups.inspect_err(|error| tracing::error!(%error, "SIGHUP cannot be received: use `ekiden reload`")).ok()
+}
+
 /// Reads the configuration again whenever SIGHUP comes; what that comes to is in the log.
 #[cfg(unix)]
-async fn reload_on_hangup(app: App) {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangups) => {
-            while hangups.recv().await.is_some() {
-                // An error changes nothing, and has been logged.
-                let _ = app.reload().await;
-            }
-        }
-        Err(error) => tracing::error!(%error, "SIGHUP cannot be received: reload with `ekiden reload`"),
+async fn reload_on(hangups: Option<tokio::signal::unix::Signal>, app: App) {
+    let Some(mut hangups) = hangups else { return };
+    while hangups.recv().await.is_some() {
+        // An error changes nothing, and has been logged.
+        let _ = app.reload().await;
     }
 }
 

@@ -85,7 +85,7 @@ async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> H
         ["v1", "runners", _, _] | ["v1", "reload"] if request.method() != Method::POST => {
             error::method(&request, &Method::POST)
         }
-        ["v1", "reload"] => reload(admin.app.clone()).await,
+        ["v1", "reload"] => reload(&admin.app).await,
         ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.app.as_ref().entry(runner) {
             Ok(entry) => answer(&entry, order, admin.grace).await,
             Err(error) => Refusal::from(&error).response(),
@@ -101,17 +101,18 @@ async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> H
     }
 }
 
-async fn reload(app: impl Reload) -> HttpResponse {
-    // It goes on when the client has gone.
-    let reloaded = actix_web::rt::spawn(async move { app.reload().await });
-    let (status, code, message) = match reloaded.await {
-        Ok(Ok(reloaded)) if reloaded.failed.is_empty() => return HttpResponse::Ok().json(reloaded),
-        Ok(Ok(reloaded)) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_incomplete", reloaded.to_string()),
-        Ok(Err(error)) => match error {
-            ReloadError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_config", error.to_string()),
-            ReloadError::Busy | ReloadError::Ending => (StatusCode::CONFLICT, "impossible", error.to_string()),
-        },
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_lost", error.to_string()),
+async fn reload(app: &impl Reload) -> HttpResponse {
+    let (status, code, message) = match app.reload().await {
+        Ok(reloaded) if reloaded.failed.is_empty() => return HttpResponse::Ok().json(reloaded),
+        Ok(reloaded) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_incomplete", reloaded.to_string()),
+        Err(error) => {
+            let (status, code) = match error {
+                ReloadError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_config"),
+                ReloadError::Busy | ReloadError::Ending => (StatusCode::CONFLICT, "impossible"),
+                ReloadError::Lost(_) => (StatusCode::INTERNAL_SERVER_ERROR, "reload_lost"),
+            };
+            (status, code, error.to_string())
+        }
     };
     Refusal::new(status, code, message).response()
 }
@@ -119,12 +120,16 @@ async fn reload(app: impl Reload) -> HttpResponse {
 async fn answer(runner: &RunnerEntry, order: &str, grace: Duration) -> HttpResponse {
     let name = runner.name.as_str();
     let done = match order {
-        "restart" => runner.restart().await.map(|()| "has been restarted"),
-        "pause" => runner.pause().await.map(|()| "is paused; calls wait until it is resumed"),
-        "resume" => runner.resume().await.map(|()| "goes on"),
+        "restart" => runner.restart().await.map(|()| "has been restarted".to_owned()),
+        "pause" => runner.pause().await.map(|()| "is paused; calls wait until it is resumed".to_owned()),
+        "resume" => runner.resume().await.map(|()| "goes on".to_owned()),
         _ => {
             runner.drain(grace).await;
-            Ok("has finished what it had accepted, and stopped; restart begins it anew")
+            let finished = match runner.status().unfinished {
+                0 => "has finished what it had accepted, and stopped".to_owned(),
+                calls => format!("has stopped; calls that were not answered within grace_s, and refused: {calls}"),
+            };
+            Ok(finished + "; restart begins it anew")
         }
     };
     match done {

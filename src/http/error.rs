@@ -110,7 +110,8 @@ pub(super) async fn get_only(request: HttpRequest) -> HttpResponse {
 /// A path that does not exist.
 pub(super) fn path(request: &HttpRequest) -> HttpResponse {
     let message = format!(
-        "there is nothing at {}; runners are listed at /v1/runners, and called at POST /v1/runners/{{runner}}/{{method}}",
+        "there is nothing at {}; runners are listed at /v1/runners, and called at POST /v1/runners/{{runner}}/{{method}}; \
+         orders are taken on the admin listener (admin_bind) alone",
         request.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not_found", message).response()

@@ -71,7 +71,8 @@ impl RunnerEntry {
         self.actor.resume().await
     }
 
-    /// Takes no more calls, finishes those it has, for at most `grace`, and stops; waits for that.
+    /// Takes no more calls, finishes those it has, for at most `grace`, and stops; waits for that. How many it refused
+    /// then is told by [`RunnerStatus::unfinished`].
     pub async fn drain(&self, grace: Duration) {
         self.actor.drain(grace).await;
     }
@@ -139,25 +140,24 @@ impl Serving {
 
     /// Serves `new` beside all others, or in place of the runner of its name; that one finishes what it has accepted,
     /// for at most `grace`.
-    pub(crate) async fn put(&self, new: Arc<RunnerEntry>, grace: Duration) -> Result<(), Ending> {
-        if let Some(old) = self.table.put(Arc::clone(&new))? {
-            new.take_over_from(&old);
-            self.drain_leaving(old, grace).await;
-        }
-        Ok(())
+    /// Returns how many calls it refused after that.
+    pub(crate) async fn put(&self, new: Arc<RunnerEntry>, grace: Duration) -> Result<usize, Ending> {
+        let Some(old) = self.table.put(Arc::clone(&new))? else { return Ok(0) };
+        new.take_over_from(&old);
+        Ok(self.drain_leaving(old, grace).await)
     }
 
-    /// Serves the runner of this name no more; it finishes what it has accepted, for at most `grace`.
-    pub(crate) async fn remove(&self, name: &str, grace: Duration) -> Result<(), Ending> {
-        if let Some(old) = self.table.remove(name)? {
-            self.drain_leaving(old, grace).await;
-        }
-        Ok(())
+    /// Serves the runner of this name no more; it finishes what it has accepted, for at most `grace`. Returns how many
+    /// calls it refused after that.
+    pub(crate) async fn remove(&self, name: &str, grace: Duration) -> Result<usize, Ending> {
+        let Some(old) = self.table.remove(name)? else { return Ok(0) };
+        Ok(self.drain_leaving(old, grace).await)
     }
 
-    async fn drain_leaving(&self, old: Arc<RunnerEntry>, grace: Duration) {
+    async fn drain_leaving(&self, old: Arc<RunnerEntry>, grace: Duration) -> usize {
         old.drain(grace).await;
         self.table.has_left(&old);
+        old.status().unfinished
     }
 
     /// Whether everything ends, and nothing may change any more.

@@ -20,14 +20,16 @@ pub trait Reload: AsRef<Serving> + Clone + Send + Sync + 'static {
 pub struct Reloaded {
     /// They are new, and ready.
     pub added: Vec<String>,
-    /// They run with other options; what the old ones had accepted has been answered.
+    /// They run with other options.
     pub replaced: Vec<String>,
-    /// They are served no more; what they had accepted has been answered.
+    /// They are served no more.
     pub removed: Vec<String>,
     /// They have not noticed.
     pub unchanged: Vec<String>,
     /// They could not be added or replaced. What served before goes on.
     pub failed: Vec<Failed>,
+    /// How many calls those that were replaced or removed had accepted, and could not answer within `grace_s`.
+    pub refused_calls: usize,
     /// Options of the server, such as `server.bind`, whose new values take effect when it is started the next time.
     pub needs_restart: Vec<String>,
 }
@@ -57,6 +59,9 @@ impl fmt::Display for Reloaded {
         for Failed { runner, cause } in &self.failed {
             parts.push(format!("runner \"{runner}\" could not be changed: {cause}"));
         }
+        if self.refused_calls > 0 {
+            parts.push(format!("calls that were not answered within grace_s, and refused: {}", self.refused_calls));
+        }
         if !self.needs_restart.is_empty() {
             parts
                 .push(format!("a new {} takes effect when the server is started again", self.needs_restart.join(", ")));
@@ -71,9 +76,12 @@ pub enum ReloadError {
     /// The new configuration is wrong: everything that is.
     #[error("{0}")]
     Invalid(String),
-    /// Another reload is going on.
-    #[error("a reload is going on already")]
+    /// Another reload is going on, and one more waits.
+    #[error("a reload is going on, and another waits for it, which will read what is there then")]
     Busy,
+    /// It could not be begun, or was lost.
+    #[error("the reload was lost: {0}")]
+    Lost(String),
     /// The server is going away.
     #[error("the server is shutting down")]
     Ending,

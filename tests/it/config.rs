@@ -364,6 +364,8 @@ fn the_configuration_is_reloaded_from_the_shell_and_by_a_signal() {
     let place = Place::new(Some(GOOD));
     let mut serving = Serving::start(&place, &["--admin-bind", "127.0.0.1:0"]);
     let address = serving.address();
+    // As early as anybody can know of it, a signal does not end it.
+    serving.signal("-HUP");
     let admin = serving.line("taking orders on http://");
     let admin = admin.rsplit(' ').next().expect("a URL").to_owned();
     serving.line("ready in ");

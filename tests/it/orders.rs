@@ -103,7 +103,7 @@ fn the_configuration_is_reloaded_over_http() {
     let nothing = serde_json::json!([]);
     let expected = serde_json::json!({
         "added": nothing, "replaced": nothing, "removed": nothing, "unchanged": ["kit"], "failed": nothing,
-        "needs_restart": nothing,
+        "refused_calls": 0, "needs_restart": nothing,
     });
     assert_eq!(answer.json(), expected);
     Client::connect(admin.address).get("/v1/reload").refused(405, "method_not_allowed", &["use POST"]);

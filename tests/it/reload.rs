@@ -39,6 +39,9 @@ impl Runnable for Versioned {
         if version == "bad" {
             return Err(OpenError::new("there are no such weights"));
         }
+        if version == "slow" {
+            gate(&name).pass("open", 1);
+        }
         Ok(Self { version, gate: gate(&name) })
     }
 
@@ -77,10 +80,14 @@ struct Place {
 impl Place {
     /// With these runners, each with its version.
     fn new(runners: &[(&str, &str)]) -> Self {
+        Self::with(|name| text(name, runners))
+    }
+
+    fn with(text: impl FnOnce(&str) -> String) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("reload-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&name).with_extension("toml");
-        std::fs::write(&file, text(&name, runners)).expect("a file");
+        std::fs::write(&file, text(&name)).expect("a file");
         let builder = App::builder().runnable::<Versioned>("versioned").runnable::<Renamed>("renamed");
         let app = builder.config_file(&file).launch().expect("it is configured well");
         Self { file, name, app }
@@ -213,9 +220,11 @@ fn what_was_accepted_the_old_executor_answers_and_what_is_new_the_new_one() {
         eventually("the old one drains", || old.status().state.name() == "draining");
         assert_eq!(method.run("new".to_owned()).as_deref(), Ok("2 new"), "by the old handle");
         assert_eq!(place.method("one").run("newer".to_owned()).as_deref(), Ok("2 newer"));
+        let waiting = Made::held(place.app.reload());
         assert_eq!(block_on(place.app.reload()), Err(ReloadError::Busy));
         gate.open();
         assert_eq!(reload.join().expect("it ends").replaced, ["one"]);
+        assert_eq!(waiting.answer().expect("it had its turn").unchanged, ["one"]);
     });
     assert_eq!(held.answer().as_deref(), Ok("1 hold"));
     assert_eq!(queued.answer().as_deref(), Ok("1 queued"));
@@ -224,13 +233,19 @@ fn what_was_accepted_the_old_executor_answers_and_what_is_new_the_new_one() {
 
 #[test]
 fn what_cannot_be_replaced_goes_on_and_the_others_follow() {
-    let place = Place::ready(&[("one", "1"), ("paused", "1"), ("last", "1")]);
+    let place = Place::ready(&[("one", "1"), ("paused", "1"), ("drained", "1"), ("last", "1")]);
     block_on(place.entry("paused").pause()).expect("it is paused");
-    place.write(&[("one", "bad"), ("paused", "2"), ("last", "2"), ("never", "bad")]);
+    block_on(place.entry("drained").drain(PATIENCE));
+    place.write(&[("one", "bad"), ("paused", "2"), ("drained", "2"), ("last", "2"), ("never", "bad")]);
     let reloaded = place.reload();
     let unopened = "executor 0 could not be opened: there are no such weights";
-    let failed = [("one", unopened), ("paused", "it is paused; resume it, and reload again"), ("never", unopened)]
-        .map(|(runner, cause)| Failed { runner: runner.to_owned(), cause: cause.to_owned() });
+    let failed = [
+        ("one", unopened),
+        ("paused", "it has been paused; resume it, and reload again"),
+        ("drained", "it has been drained; restart it, and reload again"),
+        ("never", unopened),
+    ]
+    .map(|(runner, cause)| Failed { runner: runner.to_owned(), cause: cause.to_owned() });
     assert_eq!((reloaded.replaced.as_slice(), reloaded.failed.as_slice()), (&names(&["last"])[..], &failed[..]));
     let all = reloaded.to_string();
     assert!(all.contains("runner \"one\" could not be changed: executor 0 could not be opened"), "{all}");
@@ -241,8 +256,55 @@ fn what_cannot_be_replaced_goes_on_and_the_others_follow() {
     // What is told of the configuration is what is in effect, so that the next reload tries again.
     block_on(place.entry("paused").resume()).expect("it goes on");
     place.write(&[("one", "2"), ("paused", "2"), ("last", "2")]);
+    // One that was drained is removed like any other.
     let again = place.reload();
     assert_eq!((again.replaced, again.unchanged), (names(&["one", "paused"]), names(&["last"])));
+}
+
+#[test]
+fn an_order_that_comes_while_the_new_runner_opens_is_not_undone() {
+    let place = Place::ready(&[("one", "1"), ("two", "1")]);
+    let gate = place.gate();
+    gate.close();
+    place.write(&[("one", "slow"), ("two", "1")]);
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| place.reload());
+        gate.wait_for_someone();
+        block_on(place.entry("one").pause()).expect("it is paused");
+        gate.open();
+        assert_eq!(reload.join().expect("it ends").failed.len(), 1);
+    });
+    assert_eq!(place.entry("one").status().state.name(), "paused");
+}
+
+#[test]
+fn a_reload_goes_on_where_nobody_waits_for_it() {
+    let place = Place::ready(&[("one", "1")]);
+    let gate = place.gate();
+    gate.close();
+    place.write(&[("one", "slow")]);
+    drop(Made::held(place.app.reload()));
+    gate.wait_for_someone();
+    gate.open();
+    eventually("it is replaced", || place.ask("one") == "slow ?");
+    assert_eq!(place.reload().unchanged, ["one"], "and the configuration says so");
+}
+
+#[test]
+fn what_was_not_answered_within_the_grace_period_is_told() {
+    let short = "[server]\ngrace_s = 0.001\n";
+    let place = Place::with(|name| short.to_owned() + &text(name, &[("one", "1")]));
+    block_on(place.app.ready()).expect("it is ready");
+    let (gate, method) = (place.gate(), place.method("one"));
+    gate.close();
+    let held = Made::held(method.async_run("hold".to_owned()));
+    gate.wait_for_someone();
+    place.write_text(&(short.to_owned() + &text(&place.name, &[("one", "2")])));
+    let reloaded = place.reload();
+    assert_eq!(reloaded.refused_calls, 1);
+    assert_eq!(reloaded.to_string(), "replaced one; calls that were not answered within grace_s, and refused: 1");
+    assert!(matches!(held.answer(), Err(CallError::Unavailable { .. })));
+    gate.open();
 }
 
 #[test]

@@ -397,10 +397,11 @@ fn calls_have_the_time_that_the_newest_runner_gives_them_and_runners_between_are
         assert!(matches!(late.wait(), Err(CallError::DeadlineExceeded { .. })), "the time of both others has passed");
         keeper.open();
         assert_eq!(running.wait(), Ok(answer(0, 1)));
-        let script = Arc::downgrade(&second.script);
+        // Its desk tells them what happens, for as long as there is one.
+        let counts = Arc::downgrade(&second.counts);
         block_on(second.runner.drain(LONG));
         drop(second);
-        while script.upgrade().is_some() {
+        while counts.upgrade().is_some() {
             thread::yield_now();
         }
         assert_eq!(first.call(2, Act::Echo).wait(), Ok(answer(2, 1)));
@@ -423,6 +424,32 @@ fn a_drain_that_goes_on_is_shortened_and_tells_what_it_did_not_finish() {
         assert_eq!(scene.runner.status().unfinished, 2);
         let over = Err(CallError::unavailable("the runner has stopped"));
         assert_eq!((running.wait(), waiting.wait()), (over.clone(), over));
+        drop(keeper);
+    });
+}
+
+#[test]
+fn what_still_runs_when_a_runner_fails_is_killed_where_it_can_be() {
+    bounded(|| {
+        let (gate, keeper) = gate();
+        let (opener, kills) = (keeper.opener(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&kills);
+        let kill_switch: KillSwitch = Arc::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            opener();
+        });
+        let restarts = RestartLimits { max_restarts: 0, ..Stage::default().restarts };
+        let limits = MethodLimits { retry: false, ..unlimited() };
+        let stage = Stage { executors: 2, kill_switch: Some(kill_switch), restarts, limits, ..Stage::default() };
+        let scene = stage.start();
+        let endless = scene.call(0, Act::GateAndLost(gate, Exit::ProcessDied("killed".into())));
+        keeper.wait();
+        assert!(matches!(scene.call(1, Act::Panic).wait(), Err(CallError::Crashed(_))));
+        assert!(matches!(endless.wait(), Err(CallError::Unavailable { .. })));
+        scene.until(RunnerState::Failed);
+        while kills.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
         drop(keeper);
     });
 }

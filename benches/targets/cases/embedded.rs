@@ -13,7 +13,8 @@ use crate::rounds::{Contender, rounds};
 use crate::target::{Finding, Target};
 
 pub(super) const ABOUT: &str = "Calls of a method that returns its input, one row of 4 numbers, through the embedding \
-    API: callers are tasks on one thread, the executor is another. An `Array` is a host tensor, whose clone shares \
+    API: callers are tasks on one thread, the executor is another; batches hold half of them, so that the others can call \
+    meanwhile. An `Array` is a host tensor, whose clone shares \
     its numbers; a `Tensor` is Burn's. The pair is two threads that do nothing but wake each other, by the standard \
     library's channels: a call cannot take less time than a turn of theirs, which is how long this machine's cores take to \
     wake up, unless somebody keeps a core busy with waiting.";
@@ -22,7 +23,7 @@ const CALLERS: usize = 64;
 
 pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let runtime = callers::runtime()?;
-    let runner = Runner::<Noop>::new(()).cpu(1.0).max_batch_size(CALLERS);
+    let runner = Runner::<Noop>::new(()).cpu(1.0).max_batch_size(CALLERS / 2);
     let app = runtime.block_on(App::builder().runner(runner).start())?;
     let arrays = app.runner("noop")?.method::<Array, Array>("array")?;
     let tensors = app.runner("noop")?.method::<Tensor<2>, Tensor<2>>("tensor")?;

@@ -81,6 +81,8 @@ pub(crate) struct Lane<W: Worker> {
     /// The most urgent first.
     classes: [Class<W>; Priority::ALL.len()],
     pub(crate) rows: usize,
+    /// How many rows of calls that have waited for long may be raised, so that they are a share of what is taken.
+    credit: f64,
     /// When its oldest call came, while that is known.
     oldest: Option<Instant>,
     /// Since when its next batch could have started.
@@ -89,7 +91,7 @@ pub(crate) struct Lane<W: Worker> {
 
 impl<W: Worker> Lane<W> {
     pub(crate) fn new(shape: u64) -> Self {
-        Self { shape, classes: Default::default(), rows: 0, oldest: None, offered: None }
+        Self { shape, classes: Default::default(), rows: 0, credit: 0.0, oldest: None, offered: None }
     }
 
     /// The call that goes first.
@@ -297,10 +299,21 @@ impl<W: Worker> Lane<W> {
         }
     }
 
-    /// Raises calls that have waited for long, of `rows` rows at most, or one: those raised are served before the calls
-    /// that they overtake, which must not wait for all of them at once.
-    pub(crate) fn raise(&mut self, rows: usize, now: Instant) {
-        let mut left = rows.max(1);
+    /// A batch of up to `rows` rows is about to be taken, of this lane or another: some calls that have waited for long are
+    /// raised. They are served before the calls that they overtake, which must not wait for all of them at once.
+    pub(crate) fn age(&mut self, rows: usize, now: Instant) {
+        /// One row in so many may be of a call that has been raised.
+        const RAISED_SHARE: f64 = 8.0;
+        let share = rows as f64 / RAISED_SHARE;
+        self.credit = (self.credit + share).min(share.max(1.0));
+        if self.credit >= 1.0 {
+            self.credit -= self.raise(self.credit as usize, now) as f64;
+        }
+    }
+
+    /// Raises calls that have waited for long, of `rows` rows at most, or one; returns their rows.
+    fn raise(&mut self, rows: usize, now: Instant) -> usize {
+        let (mut left, mut raised) = (rows, 0);
         for at in 0..self.classes.len() {
             if self.classes[at].raise_at.is_none_or(|raise_at| now < raise_at) {
                 continue;
@@ -322,6 +335,7 @@ impl<W: Worker> Lane<W> {
                 }
                 if let Some(mut waiting) = self.classes[at].waiting.remove(index) {
                     left = left.saturating_sub(waiting.rows());
+                    raised += waiting.rows();
                     self.classes[at].rows -= waiting.rows();
                     waiting.raised += 1;
                     waiting.key = waiting.call.arrived + AGE;
@@ -331,6 +345,7 @@ impl<W: Worker> Lane<W> {
             }
             self.classes[at].raise_at = next;
         }
+        raised
     }
 }
 

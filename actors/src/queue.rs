@@ -20,9 +20,6 @@ use crate::{Batching, CallError, MethodLimits, Worker};
 /// How long a full queue is not searched again for calls that have ended.
 pub(crate) const SEARCH_PAUSE: Duration = Duration::from_millis(10);
 
-/// Of a batch's rows, so many may be of calls that have just been raised: one of this many.
-const RAISED_SHARE: usize = 8;
-
 /// The queue of one method.
 pub(crate) struct Queue<W: Worker> {
     method: usize,
@@ -226,6 +223,8 @@ impl<W: Worker> Queue<W> {
 
     /// The place of the call that goes first among those whose batch is due.
     pub(crate) fn due(&mut self, now: Instant, room: &Room) -> Option<Place> {
+        let rows = if self.limits.batching == Batching::Off { 1 } else { self.limits.max_batch_size.get() };
+        self.lanes.iter_mut().for_each(|lane| lane.age(rows, now));
         self.due_lane(now, room).map(|(place, _)| place)
     }
 
@@ -235,7 +234,6 @@ impl<W: Worker> Queue<W> {
         while let Some((_, at)) = self.due_lane(now, room) {
             let lane = &mut self.lanes[at];
             let before = lane.rows;
-            lane.raise(self.limits.max_batch_size.get() / RAISED_SHARE, now);
             // Where the first has gone, another lane's may go first, or none be due.
             let entries = if lane.discard(now, gone) { Vec::new() } else { self.fill(at, now, scene, gone) };
             let lane = &mut self.lanes[at];
@@ -356,7 +354,7 @@ mod tests {
 
     use super::*;
     use crate::simulation::toy::{Input, Nature, Toy};
-    use crate::{Batching, CallOptions, Reply};
+    use crate::{Batching, CallOptions, Priority, Reply};
 
     /// What happens to a queue.
     #[derive(Clone, Debug)]
@@ -422,6 +420,55 @@ mod tests {
         assert_eq!(queue.verdict(now, &ROOM), Verdict::Dispatch);
         queue.wait_again();
         assert_eq!(queue.verdict(now, &ROOM), Verdict::Wait(Duration::from_secs(1)));
+    }
+
+    /// A call of one row, with this priority and half a second or for ever.
+    fn urgent(id: usize, shape: u8, priority: Priority, timeout: Option<Duration>, now: Instant) -> Arc<Call<Toy>> {
+        let input = Input { id, shape, rows: 1, nature: Nature::Good };
+        Arc::new(Call::new(input, NonZeroUsize::MIN, now, CallOptions { timeout, priority }))
+    }
+
+    /// After how many batches `wanted` is in one, while `flood` more calls come before each.
+    fn batches_until(queue: &mut Queue<Toy>, wanted: usize, flood: usize, mut now: Instant) -> usize {
+        let mut gone = Vec::new();
+        for nth in 1..1_000 {
+            now += Duration::from_millis(20);
+            for id in 0..flood {
+                queue.push(urgent(1_000 + id, 1, Priority::Normal, Some(Duration::from_millis(500)), now));
+            }
+            assert!(queue.due(now, &ROOM).is_some());
+            let batch = queue.take(now, &ROOM, &scene(4), &mut gone).expect("a batch");
+            if batch.entries.iter().any(|entry| entry.call.input.id == wanted) {
+                return nth;
+            }
+        }
+        usize::MAX
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_behind_calls_of_another_shape() {
+        for batching in [Batching::Adaptive, Batching::Off] {
+            for priority in [Priority::Normal, Priority::Low] {
+                let mut queue = Queue::<Toy>::new(0, limits(batching, 4, 100_000));
+                let now = Instant::now();
+                queue.push(urgent(7, 0, priority, None, now));
+                let batches = batches_until(&mut queue, 7, 8, now);
+                assert!(batches <= 70, "{batching:?} {priority:?}: after {batches} batches of 20 ms");
+            }
+        }
+    }
+
+    #[test]
+    fn an_urgent_call_does_not_wait_for_all_that_have_waited_for_long() {
+        for (batching, max) in [(Batching::Adaptive, 1), (Batching::Adaptive, 4), (Batching::Off, 4)] {
+            let mut queue = Queue::<Toy>::new(0, limits(batching, max, 100_000));
+            let now = Instant::now();
+            (100..700).for_each(|id| queue.push(urgent(id, 0, Priority::Normal, None, now)));
+            let later = now + Duration::from_secs(2);
+            queue.push(urgent(7, 0, Priority::High, None, later));
+            let batches = batches_until(&mut queue, 7, 0, later);
+            assert!(batches <= 3, "{batching:?} {max}: after {batches} batches");
+        }
     }
 
     proptest! {

@@ -93,6 +93,8 @@ impl<'a> Client<'a> {
             phase.record.unsent = arrivals.left_before(time.min(phase.record.elapsed));
             self.run(&mut phase, Instant::now() + self.plan.patience, true, watch)?;
             phase.record.unanswered = self.under_way() as u64;
+            // What came in after the last request is counted, and so is the time that it took.
+            phase.record.elapsed = phase.record.elapsed.max(phase.record.last_success);
         }
         Ok(phase.record)
     }

@@ -44,6 +44,8 @@ pub(crate) struct Second {
 pub(crate) struct Record {
     /// How long it took.
     pub(crate) elapsed: Duration,
+    /// When the last success came in, from the start.
+    pub(super) last_success: Duration,
     /// Of the successes, in nanoseconds; in an open loop from when each was due.
     pub(crate) latencies: Histogram<u64>,
     /// As `latencies`, of answers with another status: how long a server takes to say no.
@@ -72,6 +74,7 @@ impl Record {
     pub(super) fn new(good_within: Duration) -> Result<Self, CreationError> {
         Ok(Self {
             elapsed: Duration::ZERO,
+            last_success: Duration::ZERO,
             latencies: Histogram::new_with_bounds(1, LONGEST, 3)?,
             refusals: Histogram::new_with_bounds(1, LONGEST, 3)?,
             good: 0,
@@ -118,6 +121,7 @@ impl Record {
             self.latencies.saturating_record(nanos);
             self.good += u64::from(latency <= self.good_within);
             self.second(at).ok += 1;
+            self.last_success = at;
         } else {
             self.refusals.saturating_record(nanos);
             self.lost(Failure::Status(status), at, || answer.body());

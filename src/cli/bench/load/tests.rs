@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -167,6 +167,24 @@ fn a_load_ends_early_when_it_is_told_to() {
     let record = client.drive(&mut open(100.0), hour, &mut |record| record.ok() < 5).expect("the load runs");
     assert!(record.ok() >= 5 && record.elapsed < hour / 60);
     assert!(record.unsent <= 1, "what would have been due later is not missing: {}", record.unsent);
+}
+
+#[test]
+fn the_time_that_the_last_answers_take_is_part_of_a_rate() {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let server = serve(move |_| {
+        // Until the other end is dropped.
+        let _ = held.lock().map(|held| held.recv());
+        Some(OK)
+    });
+    let plan = plan(server.address);
+    let mut client = Client::connect(&plan, 4).expect("the server listens");
+    let (mut hold, sending) = (Some(hold), Duration::from_millis(50));
+    // It watches for the first time when everything has been sent.
+    let mut watch = |_: &Record| hold.take().is_none_or(|_| true);
+    let record = client.drive(&mut open(1_000.0), sending, &mut watch).expect("the load runs");
+    assert!(record.ok() > 0 && record.elapsed >= 2 * sending, "{} in {:?}", record.ok(), record.elapsed);
 }
 
 #[test]

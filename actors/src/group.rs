@@ -22,7 +22,8 @@ struct Member<W: Worker> {
 }
 
 impl<W: Worker> Group<W> {
-    /// Makes a call of `rows` rows, which may have been announced. Its [`Reply`] is answered exactly once, with the reason if it is not taken.
+    /// Makes a call of `rows` rows, which may have been announced. Its [`Reply`] is answered exactly once, with the reason
+    /// if it is not taken.
     pub fn call(
         &mut self,
         handle: &Handle<W>,

@@ -30,7 +30,7 @@ impl<W: Worker> Handle<W> {
 
     /// Where calls go now. A desk that nobody succeeds for this method refuses them itself.
     pub(crate) fn newest(&self) -> (Arc<Desk<W>>, usize) {
-        let newest = self.desk.is_replaced().then(|| self.desk.newest(self.method).ok()).flatten();
+        let newest = if self.desk.is_replaced() { self.desk.newest(self.method) } else { None };
         newest.unwrap_or_else(|| (Arc::clone(&self.desk), self.method))
     }
 

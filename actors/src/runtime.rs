@@ -166,8 +166,8 @@ impl<W: Worker> Runner<W> {
     }
 
     /// Has `successor` take the calls that come from now on; what this runner has accepted it goes on with, and it is to be
-    /// drained. Whoever holds a handle to this one need not know. `methods` says for each of this one's methods which of the other's is like it:
-    /// takes the same inputs and gives the same outputs.
+    /// drained. Whoever holds a handle to this one need not know. `methods` says for each of this one's methods which of the
+    /// other's is like it: takes the same inputs and gives the same outputs.
     ///
     /// # Panics
     /// If it does not say so for each, or names one that does not exist.

@@ -29,8 +29,7 @@ use crate::desk::Desk;
 use crate::executor::{self, Event};
 use crate::recovery::Toll;
 use crate::{
-    ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, KillSwitch, RestartLimits, RunnerState, RunnerStatus,
-    Worker,
+    ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, RestartLimits, RunnerState, RunnerStatus, Worker,
 };
 
 pub(crate) struct Supervisor<F: Factory> {
@@ -39,10 +38,6 @@ pub(crate) struct Supervisor<F: Factory> {
     desk: Arc<Desk<F::Worker>>,
     budget: Budget,
     max_abandoned: u32,
-    /// What kills each executor, where something can.
-    kill_switches: Vec<Option<KillSwitch>>,
-    /// Why each executor is being killed.
-    killed_for: Vec<Option<Exit>>,
     batchers: Vec<Option<Addr<Batcher<F::Worker>>>>,
     places: Vec<Place<F::Worker>>,
     /// Executors that are stuck, have been replaced, and have not ended.
@@ -92,8 +87,6 @@ impl<F: Factory> Supervisor<F> {
             desk,
             max_abandoned: restarts.max_abandoned,
             budget: Budget::new(restarts),
-            kill_switches: vec![None; status.executors.len()],
-            killed_for: vec![None; status.executors.len()],
             batchers: (0..methods).map(|_| None).collect(),
             places: status.executors.iter().map(|_| Place::default()).collect(),
             abandoned: Vec::new(),
@@ -161,7 +154,7 @@ impl<F: Factory> Supervisor<F> {
 
     /// The executor of `seat` can be woken: it has the seat.
     fn is_open(&mut self, seat: usize, Opened { executor, kill_switch }: Opened<F::Worker>, ctx: &mut Context<Self>) {
-        self.kill_switches[seat] = kill_switch;
+        self.places[seat].kill_switch = kill_switch;
         self.status.executors[seat].state = ExecutorState::Ready;
         self.desk.seat_executor(seat, executor.clone());
         self.publish();
@@ -178,7 +171,7 @@ impl<F: Factory> Supervisor<F> {
         let Toll { is_free, forgiven } = self.desk.leave(seat, &exit.to_string());
         self.budget.forgive(forgiven);
         self.status.executors[seat].state = ExecutorState::Stopped;
-        self.kill_switches[seat] = None;
+        self.places[seat].kill_switch = None;
         self.record(seat, &exit);
         match (&exit, self.status.state) {
             (_, RunnerState::Failed | RunnerState::Stopped) => {}
@@ -360,7 +353,7 @@ impl<F: Factory> Handler<Happened<F::Worker>> for Supervisor<F> {
                 if is_holder { self.is_open(seat, opened, ctx) } else { self.is_open_beside(tenure, opened) }
             }
             Event::Exited(exit) if is_holder => {
-                let exit = self.killed_for[seat].take().unwrap_or(exit);
+                let exit = self.places[seat].killed_for.take().unwrap_or(exit);
                 self.exited(seat, exit, ctx);
             }
             Event::Exited(exit) => self.other_exited(tenure, &exit),

@@ -75,9 +75,8 @@ pub(crate) async fn lone_async(mut call: impl AsyncFnMut() -> Result<(), CallErr
 pub(crate) fn pair(time: Time) -> Measured {
     let ((there, arrived), (back, returned)) = (mpsc::channel::<()>(), mpsc::channel());
     let echo = thread::spawn(move || while arrived.recv().is_ok() && back.send(()).is_ok() {});
-    let gone = |_| CallError::unavailable("the other thread has gone");
-    let sample =
-        lone(|| there.send(()).map_err(|_| gone(())).and_then(|()| returned.recv().map_err(|_| gone(()))), time);
+    let turn = || there.send(()).ok().and_then(|()| returned.recv().ok());
+    let sample = lone(|| turn().ok_or_else(|| CallError::unavailable("the other thread has gone")), time);
     drop(there);
     echo.join().map_err(|_| "the other thread has panicked")?;
     sample

@@ -39,29 +39,40 @@ impl<W: Worker> Desk<W> {
         options: CallOptions,
     ) -> Result<Reply<W>, CallError> {
         if self.is_replaced() {
-            let (desk, method) = self.newest(method)?;
+            let (desk, method) = self.pass_on(method, no_such_method())?;
             return desk.push(method, input, rows, options);
         }
         let call = self.make(method, input, rows, options);
-        self.push_made(method, &call)?;
+        self.push_made(method, &call, call.arrived)?;
         Ok(Reply::new(call))
     }
 
-    fn push_made(&self, method: usize, call: &Arc<Call<W>>) -> Result<(), CallError> {
+    fn push_made(&self, method: usize, call: &Arc<Call<W>>, now: Instant) -> Result<(), CallError> {
         let mut effects = Effects::default();
-        let pushed = self.board().push(method, call, Instant::now(), &mut effects);
+        let pushed = self.board().push(method, call, now, &mut effects);
         self.carry_out(effects);
-        match pushed {
-            Err(CallError::Unavailable { .. }) if self.is_replaced() => {
-                let (desk, method) = self.newest(method)?;
-                desk.push_made(method, call)
-            }
-            Err(error) => {
-                self.observer.call_ended(method, Some(&error), Duration::ZERO);
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
+        pushed.or_else(|error| self.push_refused(method, call, error))
+    }
+
+    fn push_refused(&self, method: usize, call: &Arc<Call<W>>, error: CallError) -> Result<(), CallError> {
+        let (desk, method) = self.pass_on(method, error)?;
+        desk.push_made(method, call, Instant::now())
+    }
+
+    /// Where a call to `method` goes that is refused with `error` here.
+    ///
+    /// # Errors
+    /// What to tell the call, if it goes nowhere; it has been counted.
+    fn pass_on(&self, method: usize, error: CallError) -> Result<(Arc<Self>, usize), CallError> {
+        let error = match error {
+            CallError::Unavailable { .. } if self.is_replaced() => match self.newest(method) {
+                Some(newest) => return Ok(newest),
+                None => no_such_method(),
+            },
+            error => error,
+        };
+        self.observer.call_ended(method, Some(&error), Duration::ZERO);
+        Err(error)
     }
 
     /// Makes a call, to be pushed: whoever has made it must push it, or nobody answers.
@@ -90,16 +101,7 @@ impl<W: Worker> Desk<W> {
         }
         self.carry_out(effects);
         for (method, call, error) in refused {
-            let passed_on = match error {
-                CallError::Unavailable { .. } if self.is_replaced() => {
-                    self.newest(method).and_then(|(desk, method)| desk.push_made(method, call))
-                }
-                error => {
-                    self.observer.call_ended(method, Some(&error), Duration::ZERO);
-                    Err(error)
-                }
-            };
-            if let Err(error) = passed_on {
+            if let Err(error) = self.push_refused(method, call, error) {
                 call.end(Err(error));
             }
         }
@@ -108,12 +110,12 @@ impl<W: Worker> Desk<W> {
     /// Takes a call of no rows, which is answered by its caller: there is nothing to run.
     pub(crate) fn push_empty(&self, method: usize) -> Result<(), CallError> {
         let taken = self.board().check_phase();
-        if taken.is_err() && self.is_replaced() {
-            let (desk, method) = self.newest(method)?;
+        if let Err(error) = taken {
+            let (desk, method) = self.pass_on(method, error)?;
             return desk.push_empty(method);
         }
-        self.observer.call_ended(method, taken.as_ref().err(), Duration::ZERO);
-        taken
+        self.observer.call_ended(method, None, Duration::ZERO);
+        Ok(())
     }
 
     /// Has calls that come from now on go to `desk`: to the method named there for each of this one's. What this desk has
@@ -128,28 +130,22 @@ impl<W: Worker> Desk<W> {
         self.succession.is_settled.load(Ordering::Acquire)
     }
 
-    /// Of a desk that is replaced: who has its place now, and which method is like `method` there. Those between are
-    /// forgotten, so that nobody walks past them again.
-    ///
-    /// # Errors
-    /// If none is, which is counted as this desk's.
-    pub(crate) fn newest(&self, method: usize) -> Result<(Arc<Self>, usize), CallError> {
+    /// Of a desk that is replaced: who has its place now, and which method is like `method` there, if one is. Those between
+    /// are forgotten, so that nobody walks past them again.
+    pub(crate) fn newest(&self, method: usize) -> Option<(Arc<Self>, usize)> {
         let mut own = self.succession.successor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut last = own.clone();
-        while let Some(passed) = last.as_ref().filter(|last| last.desk.is_replaced()) {
+        while let Some(passed) = own.as_ref().filter(|own| own.desk.is_replaced()) {
             let next = passed.desk.succession.successor.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            last = next.map(|next| {
+            *own = next.map(|next| {
                 let methods = passed.methods.iter().map(|method| method.and_then(|method| next.methods[method]));
                 Arc::new(Successor { desk: Arc::clone(&next.desk), methods: methods.collect() })
             });
         }
-        own.clone_from(&last);
-        drop(own);
-        let found = last.and_then(|last| Some((Arc::clone(&last.desk), last.methods[method]?)));
-        found.ok_or_else(|| {
-            let error = CallError::unavailable("the runner has been replaced by one that has no such method");
-            self.observer.call_ended(method, Some(&error), Duration::ZERO);
-            error
-        })
+        let newest = own.as_ref()?;
+        Some((Arc::clone(&newest.desk), newest.methods[method]?))
     }
+}
+
+fn no_such_method() -> CallError {
+    CallError::unavailable("the runner has been replaced by one that has no such method")
 }

@@ -112,8 +112,9 @@ impl<F: Factory> Supervisor<F> {
         self.budget.clear();
         self.paused = false;
         self.desk.reopen();
-        self.kill_switches.fill(None);
-        self.killed_for.fill(None);
+        for place in &mut self.places {
+            (place.kill_switch, place.killed_for) = (None, None);
+        }
         self.status.state = RunnerState::Starting;
         self.status.cause = None;
         self.status.unfinished = 0;

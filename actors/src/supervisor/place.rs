@@ -6,7 +6,7 @@ use actix::Addr;
 
 use crate::board::Tenure;
 use crate::executor::Executor;
-use crate::{KillSwitch, Worker};
+use crate::{Exit, KillSwitch, Worker};
 
 /// What the supervisor knows of a seat, beside the state of the executor that has it.
 pub(super) struct Place<W: Worker> {
@@ -16,6 +16,10 @@ pub(super) struct Place<W: Worker> {
     pub(super) released: bool,
     /// The one that takes its place when it has gone; what it brings, as soon as it is open.
     pub(super) successor: Option<(Tenure, Option<Opened<W>>)>,
+    /// What kills the executor, where something can.
+    pub(super) kill_switch: Option<KillSwitch>,
+    /// Why the executor is being killed.
+    pub(super) killed_for: Option<Exit>,
 }
 
 /// An executor whose worker is open.
@@ -26,6 +30,6 @@ pub(super) struct Opened<W: Worker> {
 
 impl<W: Worker> Default for Place<W> {
     fn default() -> Self {
-        Self { due_back: None, released: false, successor: None }
+        Self { due_back: None, released: false, successor: None, kill_switch: None, killed_for: None }
     }
 }

@@ -24,11 +24,11 @@ impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
         let seat = stuck.tenure.seat;
         let exit =
             Exit::Stuck(format!("a batch ran for more than batch_timeout_ms = {}", stuck.timeout.as_millis()).into());
-        if self.kill_switches[seat].is_some() {
+        if self.places[seat].kill_switch.is_some() {
             tracing::warn!(runner = %self.name, executor = seat, %exit, "killing an executor");
             return self.kill(seat, exit);
         }
-        self.killed_for[seat] = None;
+        self.places[seat].killed_for = None;
         self.abandoned.push(stuck.tenure);
         tracing::error!(runner = %self.name, executor = seat, abandoned = self.abandoned.len(), "abandoning an executor");
         self.exited(seat, exit, ctx);
@@ -38,8 +38,8 @@ impl<F: Factory> Handler<FoundStuck> for Supervisor<F> {
 impl<F: Factory> Supervisor<F> {
     /// Kills an executor, where something can, and takes its end for this.
     fn kill(&mut self, seat: usize, exit: Exit) {
-        let Some(kill) = self.kill_switches[seat].take() else { return };
-        self.killed_for[seat] = Some(exit);
+        let Some(kill) = self.places[seat].kill_switch.take() else { return };
+        self.places[seat].killed_for = Some(exit);
         if let Err(message) = guarded(|| kill()) {
             tracing::error!(%message, "a kill switch panicked");
         }
@@ -47,7 +47,7 @@ impl<F: Factory> Supervisor<F> {
 
     /// Kills the executors that still run something, whose calls have been answered: what they run may never end.
     pub(super) fn kill_running(&mut self) {
-        for seat in 0..self.kill_switches.len() {
+        for seat in 0..self.places.len() {
             if self.desk.is_running(seat) {
                 self.kill(seat, Exit::Drained);
             }

@@ -378,8 +378,13 @@ fn calls_to_a_method_that_the_next_runner_does_not_have_are_told_so() {
         block_on(first.runner.drain(LONG));
         let gone = CallError::unavailable("the runner has been replaced by one that has no such method");
         assert_eq!(first.try_call(2, 1, Act::Echo, None).map(drop), Err(gone.clone()));
-        assert_eq!(first.method.call_without_rows(), Err(gone));
-        first.counts.settle(&[("unavailable", 2)]);
+        assert_eq!(first.method.call_without_rows(), Err(gone.clone()));
+        let mut group = Group::default();
+        let input = Input { value: 3, rows: 1, act: Act::Echo };
+        let reply = group.call(&first.method, input, size(1), CallOptions::default(), None);
+        drop(group);
+        assert_eq!(reply.wait(), Err(gone));
+        first.counts.settle(&[("unavailable", 3)]);
     });
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Curve {
     alpha: f64,
     beta: f64,
     runs: u64,
-    /// When the last run ended.
+    /// When the last run ended that did not contradict what was learned long ago.
     newest: Option<Instant>,
 }
 
@@ -60,12 +60,15 @@ impl Curve {
             self.buckets.resize_with(at + 1, Bucket::default);
         }
         self.runs += 1;
-        self.newest = Some(now);
         let surprise = match self.is_known().then(|| self.estimate(rows)) {
             Some(expected) if seconds > expected.high * 1.01 => Surprise::Dearer,
             Some(expected) if seconds < expected.low * 0.99 => Surprise::Cheaper,
             _ => Surprise::None,
         };
+        // One cheap run may be an accident, and cannot vouch for the old costs either: they are tried on until it is clear.
+        if surprise != Surprise::Cheaper || !self.is_stale(now) {
+            self.newest = Some(now);
+        }
         if self.buckets[at].push(rows, seconds, self.runs, surprise) {
             self.fit();
         }

@@ -198,6 +198,24 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_server_recovers_from_a_slow_spell_within_a_few_calls() {
+        let (mut costs, start) = (Costs::default(), Instant::now());
+        for second in 0..20 {
+            costs.observe(7, 1, ms(300.0), start + Duration::from_secs(second));
+        }
+        // A minute later, calls that have 50 ms come once in 100 ms, and take one.
+        let came = |nth: u32| start + Duration::from_secs(80) + nth * ms(100.0);
+        for nth in 0..20 {
+            let curve = costs.of(7).expect("it is known");
+            assert!(curve.is_stale(came(nth)) || curve.estimate(1).mean < 0.050, "call {nth} would be refused");
+            costs.observe(7, 1, ms(1.0), came(nth) + ms(1.0));
+        }
+        let curve = costs.of(7).expect("it is known");
+        close(curve.estimate(1).mean, 1.0, 0.01);
+        assert!(!curve.is_stale(came(20)), "what has been confirmed is sure again");
+    }
+
+    #[test]
     fn more_rows_never_seem_cheaper_and_what_fits_is_consistent() {
         let costs = learned(&[1, 2, 4, 8, 16, 32, 64], 20, |rows, nth| {
             3.0 + ((rows * 31 + nth * 17) % 13) as f64 + rows as f64 / 8.0

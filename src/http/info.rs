@@ -92,7 +92,7 @@ struct BucketCost {
     max_rows: usize,
     batches: u64,
     mean_ms: f64,
-    /// 97 of 100 take no longer.
+    /// 97 of 100 are taken to take no longer.
     high_ms: f64,
 }
 

@@ -69,6 +69,9 @@ impl Curve {
         if surprise != Surprise::Cheaper || !self.is_stale(now) {
             self.newest = Some(now);
         }
+        // A bucket that says nothing yet has nothing to drift from.
+        let says_something = self.buckets[at].weight() >= Bucket::KNOWN;
+        let surprise = if says_something { surprise } else { Surprise::None };
         if self.buckets[at].push(rows, seconds, self.runs, surprise) {
             self.fit();
         }
@@ -188,17 +191,18 @@ impl Curve {
         }
     }
 
+    /// What decisions go by: the levels, as they lie along the line.
     pub(super) fn report(&self) -> Cost {
-        let bucket = |(at, bucket): (usize, &Bucket)| {
-            let level = bucket.level(|n| self.alpha + self.beta * n)?;
+        let bucket = |level: &Level| {
+            let at = index(level.rows.ceil() as usize);
             let (mean, high) = (duration(level.mean), duration(level.high));
-            Some(BucketCost { max_rows: 1 << at, count: bucket.count(), mean, high })
+            Some(BucketCost { max_rows: 1 << at, count: self.buckets.get(at)?.count(), mean, high })
         };
         Cost {
             shape: self.shape,
             alpha: duration(self.alpha),
             beta: duration(self.beta),
-            buckets: self.buckets.iter().enumerate().filter_map(bucket).collect(),
+            buckets: self.levels.iter().filter_map(bucket).collect(),
         }
     }
 }

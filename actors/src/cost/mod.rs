@@ -64,9 +64,9 @@ pub struct BucketCost {
     pub max_rows: usize,
     /// How many batches have run.
     pub count: u64,
-    /// The mean over the last of them.
+    /// What decisions take for the mean: that over the last of them, but more rows are never thought cheaper.
     pub mean: Duration,
-    /// What 97 of 100 stay below.
+    /// What decisions take 97 of 100 to stay below.
     pub high: Duration,
 }
 
@@ -230,6 +230,23 @@ mod tests {
             let fits = curve.fits(budget, 64, |estimate| estimate.high);
             assert!(fits == 0 || curve.estimate(fits).high <= budget);
             assert!(fits == 64 || curve.estimate(fits + 1).high > budget);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_decisions_go_by() {
+        // Where small batches are slow, the buckets disagree.
+        for slow in [1, 16] {
+            let mut costs = learned(&[1, 3, 16], 20, |rows, _| if rows == slow { 40.0 } else { 10.0 });
+            // Not enough to be believed, and not shown either.
+            costs.observe(7, 3, ms(1.0), Instant::now());
+            let curve = costs.of(7).expect("it is known");
+            let report = &costs.report()[0];
+            assert_eq!(report.buckets.len(), 3);
+            for (bucket, rows) in report.buckets.iter().zip([1, 3, 16]) {
+                close(bucket.mean.as_secs_f64(), curve.estimate(rows).mean * 1e3, 1e-6);
+                close(bucket.high.as_secs_f64(), curve.estimate(rows).high * 1e3, 1e-6);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::tensor;
 use crate::device;
 use crate::serving::{Answer, CallInput};
+use crate::transfer;
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
 
 /// One input of all calls of a batch, as a method's parameter is made from it.
@@ -92,7 +93,7 @@ impl ReadBack {
                 Pending::Host(value) => Ok(value),
                 Pending::Tensor => {
                     let data = read.next().ok_or_else(|| MethodError::failed("the device lost an output"))?;
-                    tensor::array(data).map(Value::Tensor).map_err(MethodError::failed)
+                    transfer::array(data).map(Value::Tensor).map_err(MethodError::failed)
                 }
             })
             .collect::<Result<Values, MethodError>>()?;
@@ -227,7 +228,7 @@ where
 
     fn into_value(self) -> Result<Value, String> {
         let data = self.try_into_data().map_err(|error| error.to_string())?;
-        tensor::array(data).map(Value::Tensor)
+        transfer::array(data).map(Value::Tensor)
     }
 
     fn from_value(value: Value) -> Result<Self, String> {

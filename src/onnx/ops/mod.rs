@@ -11,7 +11,10 @@ mod logic;
 mod matmul;
 mod norm;
 mod pool;
+mod quantize;
+mod recurrent;
 mod reduce;
+mod resize;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -34,7 +37,10 @@ const ONNX: &[Family] = &[
     matmul::OPS,
     norm::OPS,
     pool::OPS,
+    quantize::OPS,
+    recurrent::OPS,
     reduce::OPS,
+    resize::OPS,
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.

@@ -64,21 +64,24 @@ pub(super) struct KindOf<R: Runnable> {
 
 impl<R: Runnable> Kind for KindOf<R> {
     fn method_names(&self) -> Result<Vec<String>, String> {
-        Ok(declared::<R>()?.into_iter().map(|method| method.name).collect())
+        let params = self.read_params(None).map_err(|error| error.to_string())?;
+        Ok(declared::<R>(&params)?.into_iter().map(|method| method.name).collect())
     }
 
     fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError> {
-        let methods = declared::<R>().map_err(|problem| {
-            PrepareError::Other(format!("runnable \"{}\" is declared wrongly: {problem}", options.runnable()))
-        })?;
+        let said = options.params.as_ref();
+        let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
+        let problem = |problem: &dyn std::fmt::Display| {
+            PrepareError::Other(format!("{origin}: runner \"{}\": {problem}", options.name))
+        };
+        let params = self
+            .read_params(said.map(|params| &params.value))
+            .map_err(|error| problem(&format_args!("{key}: {error}")))?;
+        let runnable = options.runnable();
+        let methods = declared::<R>(&params).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let said = options.params.as_ref();
-        let params = self.read_params(said.map(|params| &params.value)).map_err(|error| {
-            let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
-            PrepareError::Other(format!("{origin}: runner \"{}\": {key}: {error}", options.name))
-        })?;
         let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
         if isolated.is_some() {
             plan.reason.push_str(", in a process of its own");
@@ -96,8 +99,8 @@ impl<R: Runnable> Kind for KindOf<R> {
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
-        let methods = declared::<R>().map_err(OpenError::new)?;
         let params = self.read_params(opening.params.as_ref()).map_err(OpenError::new)?;
+        let methods = declared::<R>(&params).map_err(OpenError::new)?;
         let opener = Opener::<R> { params, models: opening.models.clone(), methods: methods.into() };
         let place = Placement { device: opening.device.clone(), threads: opening.threads };
         Ok(Box::new(opener.open(&place)?))

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::tensor;
 use crate::device;
+use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
 use crate::transfer;
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
@@ -47,6 +48,15 @@ impl InputBatch<'_> {
             _ => Err(MethodError::failed("an input of this kind cannot be batched")),
         }
     }
+}
+
+/// One input of all calls of a batch as it is, whatever its spec: a tensor, or texts.
+pub(super) fn given(batch: &InputBatch<'_>) -> Result<Given, MethodError> {
+    if matches!(batch.values().next(), Some((Value::List(_), _))) {
+        return Vec::<String>::gather(batch).map(Given::Texts);
+    }
+    let dim = batch.batching.map(|batching| batching.input_dim);
+    tensor::gathered(&batch.arrays()?, dim).map(Given::Tensor).map_err(MethodError::failed)
 }
 
 /// What a method returned, on its way back from the device: everything is read in one synchronization.

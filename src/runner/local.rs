@@ -42,7 +42,7 @@ impl<R: Runnable> LocalRunner<R> {
             runner = runner.name,
             "init_local ignores the runner's resources, strategy and limits: it runs on the CPU, on the caller's thread"
         );
-        let methods = super::declared::<R>().map_err(LocalError::Declaration)?;
+        let methods = super::declared::<R>(&runner.params).map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
         let opener = Opener { params: runner.params, models: runner.models, methods: methods.into() };
         let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };

@@ -43,6 +43,16 @@ pub trait Runnable: Sized + 'static {
 
     /// Declares its methods.
     fn methods(methods: &mut Methods<Self>);
+
+    /// Declares its methods where they depend on the parameters, as those of a model that a file describes.
+    ///
+    /// # Errors
+    /// Why that cannot be told from these parameters.
+    fn declare(params: &Self::Params, methods: &mut Methods<Self>) -> Result<(), String> {
+        let _ = params;
+        Self::methods(methods);
+        Ok(())
+    }
 }
 
 /// What a runnable is given when it is opened.

@@ -78,7 +78,8 @@ impl<R: Runnable> Kind for KindOf<R> {
             .read_params(said.map(|params| &params.value))
             .map_err(|error| problem(&format_args!("{key}: {error}")))?;
         let runnable = options.runnable();
-        let methods = declared::<R>(&params).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
+        let methods =
+            declared::<R>(&params).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;

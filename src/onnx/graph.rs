@@ -22,7 +22,7 @@ const DEEPEST: usize = 32;
 const FEW: usize = 64;
 
 /// Where a value is kept while a graph runs.
-type Slot = usize;
+pub(super) type Slot = usize;
 
 /// What a graph is compiled with.
 pub(super) struct Compiler<'a> {
@@ -35,27 +35,27 @@ pub(super) struct Compiler<'a> {
 }
 
 /// A graph for one device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Graph {
     device: DispatchDevice,
-    inputs: Vec<Slot>,
+    pub(super) inputs: Vec<Slot>,
     /// Names that it takes from the graph around it.
     captures: Vec<(String, Slot)>,
-    constants: Vec<Option<Value>>,
-    steps: Vec<Step>,
+    pub(super) constants: Vec<Option<Value>>,
+    pub(super) steps: Vec<Step>,
     outputs: Vec<Slot>,
 }
 
-#[derive(Debug)]
-struct Step {
-    node: Node,
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) node: Node,
     op: Op,
-    inputs: Vec<Option<Slot>>,
+    pub(super) inputs: Vec<Option<Slot>>,
     /// What the node's own graphs take, one graph after the other.
     captured: Vec<Slot>,
-    outputs: Vec<Option<Slot>>,
+    pub(super) outputs: Vec<Option<Slot>>,
     /// Slots that no later step needs, nor the graph's outputs.
-    last: Vec<Slot>,
+    pub(super) last: Vec<Slot>,
 }
 
 /// The names of a graph while it is compiled.
@@ -308,7 +308,7 @@ impl Graph {
     }
 
     /// Finds for each value the step that is the last to need it, and forgets constants that none does.
-    fn plan(&mut self) {
+    pub(super) fn plan(&mut self) {
         let mut needed = vec![false; self.constants.len()];
         self.outputs.iter().for_each(|slot| needed[*slot] = true);
         for step in self.steps.iter_mut().rev() {
@@ -363,7 +363,7 @@ impl Graph {
     }
 
     /// Runs one step. Without `values`, on constants only.
-    fn call(&self, step: &Step, values: &mut Vec<Option<Value>>) -> Result<super::node::Outputs> {
+    pub(super) fn call(&self, step: &Step, values: &mut Vec<Option<Value>>) -> Result<super::node::Outputs> {
         let mut value = |slot: Slot, last: bool| {
             let kept = values.get_mut(slot).and_then(|kept| if last { kept.take() } else { kept.clone() });
             kept.or_else(|| self.constants[slot].clone())

@@ -5,6 +5,7 @@
 //! `tensor` (rank and dtype at run time, on Burn's primitives), `ops` (the operators, one family a file), `data` (constants),
 //! `error`.
 
+mod batch;
 mod data;
 mod error;
 mod file;

@@ -63,7 +63,6 @@ impl Model {
         let mut proto = file::read(path)?;
         let names: Vec<String> = proto.graph.output.iter().map(|output| output.name.clone()).collect();
         without_maps(&mut proto);
-        let graph = compile(path, &proto, &host())?;
         let constants: Vec<&str> = proto.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
         let inputs = proto.graph.input.iter().filter(|input| !constants.contains(&input.name.as_str()));
         let inputs: Result<Vec<Port>, String> = inputs.map(|input| port("input", input)).collect();
@@ -73,7 +72,9 @@ impl Model {
         for (output, name) in outputs.iter_mut().zip(names) {
             output.name = name;
         }
-        Ok(Self { path: path.to_owned(), inputs: inputs.map_err(invalid)?, outputs, graph: Arc::new(graph) })
+        let inputs = inputs.map_err(invalid)?;
+        let graph = Arc::new(ready(path, &proto, &inputs, &host())?);
+        Ok(Self { path: path.to_owned(), inputs, outputs, graph })
     }
 
     /// Where it was read from.
@@ -92,7 +93,7 @@ impl Model {
         } else {
             let mut proto = file::read(&self.path)?;
             without_maps(&mut proto);
-            Arc::new(compile(&self.path, &proto, &device)?)
+            Arc::new(ready(&self.path, &proto, &self.inputs, &device)?)
         };
         let ranks = self.inputs.iter().map(|input| input.dims.as_ref().map(Vec::len)).collect();
         Ok(Session { graph, device, ranks })
@@ -133,6 +134,32 @@ fn read(value: Value) -> Result<crate::value::Value, OpError> {
         }
         other => Err(OpError::new(format!("an output is {}", other.name()))),
     }
+}
+
+/// The graph for a device; one that was exported with a batch of one row takes any, where that can be done.
+fn ready(path: &Path, proto: &ModelProto, inputs: &[Port], device: &DispatchDevice) -> Result<Graph, LoadError> {
+    let graph = compile(path, proto, device)?;
+    let (Some(one), Some(two)) = (rows(inputs, 1, device), rows(inputs, 2, device)) else { return Ok(graph) };
+    let freed = contained(|| graph.clone().with_free_batch(one, two));
+    Ok(match freed {
+        Ok(Ok(freed)) => freed,
+        Ok(Err(error)) => {
+            tracing::debug!(file = %path.display(), %error, "the batch of one row cannot be freed");
+            graph
+        }
+        Err(_) => graph,
+    })
+}
+
+/// Inputs of ones with so many rows, where every input has one row in the file.
+fn rows(inputs: &[Port], rows: usize, device: &DispatchDevice) -> Option<Vec<Value>> {
+    let input = |port: &Port| {
+        let dims: Option<Vec<usize>> = port.dims.as_ref()?.iter().copied().collect();
+        let mut dims = dims.filter(|dims| dims.first() == Some(&1))?;
+        dims[0] = rows;
+        Tensor::full(&dims, burn::tensor::Scalar::Int(1), port.dtype?, device).ok().map(Value::Tensor)
+    };
+    inputs.iter().map(input).collect()
 }
 
 fn compile(path: &Path, proto: &ModelProto, device: &DispatchDevice) -> Result<Graph, LoadError> {

@@ -23,7 +23,7 @@ pub(super) fn one(value: impl Into<Value>) -> Result<Outputs> {
 }
 
 /// An attribute of a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Attribute {
     Int(i64),
     Float(f32),
@@ -40,7 +40,7 @@ pub(super) enum Attribute {
 }
 
 /// A node of the graph.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) operator: String,

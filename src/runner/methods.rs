@@ -8,8 +8,8 @@ use ekiden_actors::{CallError, Fault, MethodError, Part};
 
 use super::data::{self, Data, InputBatch, ReadBack};
 use super::tensor;
-use crate::serving::{Answer, CallInput};
 use crate::onnx::Given;
+use crate::serving::{Answer, CallInput};
 use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec, Values};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.

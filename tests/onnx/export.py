@@ -308,14 +308,13 @@ def variants(out):
     quantization.quantize_dynamic(mlp_path, folder / "model.onnx", weight_type=quantization.QuantType.QInt8)
     write(folder, row(20), False)
 
-    for form in ("QDQ", "QOperator"):
-        folder = out / f"convnet_{form.lower()}"
-        folder.mkdir(exist_ok=True)
-        name = onnx.load(conv_path).graph.input[0].name
-        rng = np.random.default_rng(5)
-        readings = Readings(name, [image(32)(1, rng)[0] for _ in range(8)])
-        quantization.quantize_static(conv_path, folder / "model.onnx", readings, quant_format=quantization.QuantFormat[form])
-        write(folder, image(32), True)
+    folder = out / "convnet_qdq"
+    folder.mkdir(exist_ok=True)
+    name = onnx.load(conv_path).graph.input[0].name
+    rng = np.random.default_rng(5)
+    readings = Readings(name, [image(32)(1, rng)[0] for _ in range(8)])
+    quantization.quantize_static(conv_path, folder / "model.onnx", readings, quant_format=quantization.QuantFormat.QDQ)
+    write(folder, image(32), True)
 
     # Weights in bfloat16, widened where they are used, as files of large models have them.
     folder = out / "mlp_bfloat16"

@@ -1,6 +1,7 @@
 //! Shapes: what moves elements about without looking at them.
 
 use super::Family;
+use crate::onnx::batch::BATCH_AXIS;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one, sizes};
 use crate::onnx::tensor::{Dims, Result, Tensor, broadcast_dims, count, resolve_axis};
@@ -105,9 +106,17 @@ fn concat(call: &mut Call<'_>) -> Result<Outputs> {
     if matches!(call.inputs.first(), Some(Some(Value::Strings(_)))) {
         return concat_strings(call);
     }
-    let tensors = call.tensors()?;
+    let mut tensors = call.tensors()?;
     let rank = tensors.first().map_or(0, Tensor::rank);
     let axis = call.axis(1, rank)?;
+    if let Some(batch) = call.node.try_int(BATCH_AXIS).map(|axis| axis as usize) {
+        let rows = tensors.iter().map(|tensor| tensor.dim(batch)).max().unwrap_or(1);
+        for tensor in &mut tensors {
+            let mut dims = tensor.dims();
+            dims[batch] = rows;
+            *tensor = tensor.clone().expand(&dims)?;
+        }
+    }
     one(Tensor::cat(tensors, axis)?)
 }
 

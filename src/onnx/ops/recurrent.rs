@@ -140,8 +140,10 @@ fn layer(call: &mut Call<'_>, cell: &Cell) -> Result<Outputs> {
             at,
         )?;
         let zero = || call.full(&[batch, hidden], 0.0, x.dtype());
-        let hidden = own(&first)?.map_or_else(zero, Ok)?;
-        let cell_state = if cell.gates == 4 { Some(own(&first_cell)?.map_or_else(zero, Ok)?) } else { None };
+        // A state of one row starts every row.
+        let initial = |state: &Option<Tensor>| own(state)?.map_or_else(zero, |state| state.expand(&[batch, hidden]));
+        let cell_state = if cell.gates == 4 { Some(initial(&first_cell)?) } else { None };
+        let hidden = initial(&first)?;
         let mut state = State { hidden, cell: cell_state };
         let mut seen: Vec<Tensor> = Vec::with_capacity(steps);
         for step in 0..steps {

@@ -1,13 +1,11 @@
 //! User code: what a runnable is, and what it is given when it is opened.
 
-use std::path::PathBuf;
-
 use burn::tensor::Device;
 use ekiden_actors::OpenError;
 use serde::de::DeserializeOwned;
 
 use super::Methods;
-use crate::models;
+use crate::models::{self, Model};
 
 /// A kind of resource that a runnable can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,12 +73,12 @@ impl<P> OpenContext<P> {
         &self.models
     }
 
-    /// The folder of a model in the model store, by its tag `name:version`, or its name alone where the runner lists a
-    /// model of that name.
+    /// A model of its runner, by its tag `name:version`, or its name alone where the runner lists a model of that name. Its
+    /// files have been compared with their digests.
     ///
     /// # Errors
-    /// If the runner does not list it, or the store does not have it.
-    pub fn model(&self, name: &str) -> Result<PathBuf, OpenError> {
+    /// If the runner does not list it, the store does not have it, or it is damaged.
+    pub fn model(&self, name: &str) -> Result<Model, OpenError> {
         let tag =
             self.models.iter().find(|tag| *tag == name || tag.split(':').next() == Some(name)).ok_or_else(|| {
                 OpenError::new(format!(
@@ -88,6 +86,8 @@ impl<P> OpenContext<P> {
                     crate::serving::suggest(name, self.models.iter().map(String::as_str))
                 ))
             })?;
-        models::folder(tag).map_err(OpenError::new)
+        let model = models::get(tag)?;
+        model.verify()?;
+        Ok(model)
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{ConfigErrors, RunnerOptions};
 use crate::device;
 use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
+use crate::models::LocatedModel;
 use crate::runner::{Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
 use crate::serving::{MethodHandle, Model, RunnerEntry};
 
@@ -24,7 +25,12 @@ pub(super) trait Kind: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, of the options or else.
-    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError>;
+    fn prepare(
+        &self,
+        options: RunnerOptions,
+        models: Vec<LocatedModel>,
+        isolated: Option<Isolated>,
+    ) -> Result<Prepared, PrepareError>;
 
     /// Opens a runnable of this kind in a child process, on this thread.
     ///
@@ -67,7 +73,12 @@ impl<R: Runnable> Kind for KindOf<R> {
         Ok(declared::<R>()?.into_iter().map(|method| method.name).collect())
     }
 
-    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError> {
+    fn prepare(
+        &self,
+        options: RunnerOptions,
+        models: Vec<LocatedModel>,
+        isolated: Option<Isolated>,
+    ) -> Result<Prepared, PrepareError> {
         let methods = declared::<R>().map_err(|problem| {
             PrepareError::Other(format!("runnable \"{}\" is declared wrongly: {problem}", options.runnable()))
         })?;
@@ -89,7 +100,6 @@ impl<R: Runnable> Kind for KindOf<R> {
                 options.name, self.strategy
             ))
         })?;
-        let models = options.models.as_ref().map(|models| models.value.clone()).unwrap_or_default();
         let opener = Opener::<R> { params, models, methods: methods.into() };
         let launch = launcher(&options, opener, plan.clone(), executors, isolated);
         Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })

@@ -119,6 +119,9 @@ pub enum ModelError {
     /// What was to write the model's files has failed; nothing was saved.
     #[error("the model's files could not be written, and nothing was saved: {0}")]
     Write(#[source] Box<dyn Error + Send + Sync>),
+    /// The runnable whose signatures were to be saved is declared wrongly.
+    #[error("the runnable's signatures cannot be saved: it is declared wrongly: {0}")]
+    Signatures(String),
     /// There is nothing to save.
     #[error("the model has no files, and nothing was saved")]
     Empty,

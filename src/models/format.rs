@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 use super::files::FilePath;
@@ -17,7 +17,7 @@ use super::tag::ModelName;
 const LARGEST_HEADER: u64 = 100_000_000;
 
 /// The kind of a model's files.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// A graph with its weights: `.onnx`, and files beside it.
     Onnx,

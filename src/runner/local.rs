@@ -11,6 +11,7 @@ use super::strategy::Placement;
 use super::typed::IntoInputs;
 use super::{Runnable, Runner};
 use crate::device::DeviceName;
+use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
 use crate::value::Signature;
 
@@ -44,7 +45,10 @@ impl<R: Runnable> LocalRunner<R> {
         );
         let methods = super::declared::<R>().map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
-        let opener = Opener { params: runner.params, models: runner.models, methods: methods.into() };
+        let asked = runner.model.into_iter().chain(runner.models);
+        let models = asked.map(LocatedModel::find).collect::<Result<_, _>>();
+        let models = models.map_err(|error| LocalError::Open(error.into()))?;
+        let opener = Opener { params: runner.params, models, methods: methods.into() };
         let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
         let opened = opener.open(&place).map_err(LocalError::Open)?;
         Ok(Self {

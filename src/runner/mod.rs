@@ -2,18 +2,21 @@
 //!
 //! In reading order: `runnable` (what users write), `data` and `methods` (the types and functions of its methods),
 //! `builder` (a runner in code), `strategy` (from resources to executors), `open` (the factory that supervisors hold),
-//! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn).
+//! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
+//! (from saved models to runners and modules).
 
 mod builder;
 mod data;
 mod local;
 mod methods;
+mod model;
 mod open;
 mod rows;
 mod runnable;
 mod strategy;
 mod tensor;
 mod typed;
+mod weights;
 
 pub use builder::{MethodConfig, Runner};
 pub use data::{Data, InputBatch, Json, Kind, ReadBack};
@@ -23,6 +26,7 @@ pub use rows::Rows;
 pub use runnable::{OpenContext, ResourceKind, Runnable};
 pub use strategy::{DefaultStrategy, Placement, Plan, PlanError, Resources, Strategy, Support};
 pub use typed::{IntoInputs, Method, TypeMismatch};
+pub use weights::{Weights, WeightsError, WeightsMismatch};
 
 pub(crate) use methods::Method as DeclaredMethod;
 pub(crate) use open::{Opener, RunnerFactory, on_pool};

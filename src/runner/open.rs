@@ -12,13 +12,14 @@ use super::strategy::Placement;
 use super::{OpenContext, Runnable};
 use crate::device::{self, DeviceName};
 use crate::isolation::{self, Isolated, Opening};
+use crate::models::LocatedModel;
 use crate::serving::{Answer, CallInput, Model, ModelWorker};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
 pub(crate) struct Opener<R: Runnable> {
     pub(crate) params: R::Params,
-    pub(crate) models: Vec<String>,
+    pub(crate) models: Vec<LocatedModel>,
     pub(crate) methods: Arc<[Method<R>]>,
 }
 

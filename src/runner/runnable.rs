@@ -5,7 +5,7 @@ use ekiden_actors::OpenError;
 use serde::de::DeserializeOwned;
 
 use super::Methods;
-use crate::models::{self, Model};
+use crate::models::{LocatedModel, Model};
 
 /// A kind of resource that a runnable can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ pub struct OpenContext<P> {
     pub(super) params: P,
     pub(super) device: Device,
     pub(super) threads: usize,
-    pub(super) models: Vec<String>,
+    pub(super) models: Vec<LocatedModel>,
 }
 
 impl<P> OpenContext<P> {
@@ -68,26 +68,34 @@ impl<P> OpenContext<P> {
         self.threads
     }
 
-    /// The tags of its runner's models.
-    pub fn models(&self) -> &[String] {
-        &self.models
+    /// The models of its runner, as its configuration names them.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().map(|model| model.asked.as_str())
     }
 
-    /// A model of its runner, by its tag `name:version`, or its name alone where the runner lists a model of that name. Its
-    /// files have been compared with their digests.
+    /// A model of its runner: as the runner's configuration names it, or by the model's name alone. It is the version that
+    /// was found when the runner was prepared, whatever has become the latest since, and its files have been compared
+    /// with their digests.
     ///
     /// # Errors
-    /// If the runner does not list it, the store does not have it, or it is damaged.
+    /// If the runner lists no such model, or it is gone or damaged.
     pub fn model(&self, name: &str) -> Result<Model, OpenError> {
-        let tag =
-            self.models.iter().find(|tag| *tag == name || tag.split(':').next() == Some(name)).ok_or_else(|| {
-                OpenError::new(format!(
-                    "the runner lists no model \"{name}\"{}",
-                    crate::serving::suggest(name, self.models.iter().map(String::as_str))
-                ))
-            })?;
-        let model = models::get(tag)?;
-        model.verify()?;
-        Ok(model)
+        let mut by_name = self.models.iter().filter(|model| model.name == name);
+        let found = self.models.iter().find(|model| model.asked == name).or_else(|| by_name.next());
+        let unknown =
+            || format!("the runner lists no model \"{name}\"{}", crate::serving::suggest(name, self.models()));
+        found.ok_or_else(|| OpenError::new(unknown()))?.open().map_err(OpenError::from)
+    }
+
+    /// The model that the runner serves: the one that `model` names, else the first of its `models`.
+    ///
+    /// # Errors
+    /// If the runner has none, or it is gone or damaged.
+    pub fn first_model(&self) -> Result<Model, OpenError> {
+        let first = self
+            .models
+            .first()
+            .ok_or_else(|| OpenError::new("the runner has no model: say which, as in model = \"name:latest\""))?;
+        first.open().map_err(OpenError::from)
     }
 }

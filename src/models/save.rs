@@ -107,7 +107,7 @@ impl Save {
         let version = self.version.map(|version| version.parse()).transpose()?;
         let format = self.format.map(|format| format.parse()).transpose()?;
         draft::check_free(&self.store, &name, version.as_ref())?;
-        let staging = Staging::begin(&self.store.path())?;
+        let staging = Staging::begin(self.store.path())?;
         write(staging.folder()).map_err(|error| ModelError::Write(error.into()))?;
         let mut files = Vec::new();
         collect(staging.folder(), staging.folder(), &mut files)?;

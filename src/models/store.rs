@@ -116,12 +116,11 @@ impl Store {
     /// # Errors
     /// As there.
     pub fn find(&self, tag: &Tag) -> Result<Model, ModelError> {
-        if let Selector::Version(version) = &tag.version {
-            if let Ok(exact) = version.parse::<Version>()
-                && self.folder(&tag.name, &exact).is_dir()
-            {
-                return self.version(&tag.name, &exact);
-            }
+        if let Selector::Version(version) = &tag.version
+            && let Ok(exact) = version.parse::<Version>()
+            && self.folder(&tag.name, &exact).is_dir()
+        {
+            return self.version(&tag.name, &exact);
         }
         let Listing { models, broken } = self.versions(&tag.name)?;
         let begins = |model: &Model| match &tag.version {

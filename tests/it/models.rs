@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -268,6 +269,57 @@ fn a_runner_opens_its_model() {
     fs::remove_dir_all(model.path()).expect("is removed");
     let error = app().check().expect_err("it is gone").to_string();
     assert!(error.starts_with("runners.toml:4: runner \"words\": model: "), "{error}");
+}
+
+/// What children run. Anywhere else, it is nothing.
+#[test]
+fn child() {
+    App::run_child(|| App::builder().runnable::<Reader>("words"));
+}
+
+#[test]
+fn a_child_process_opens_the_model_that_was_found() {
+    let home = Home::new("child");
+    let model = words(&home, "1");
+    let toml = format!("[[runners]]\nname = 'words'\ncpu = 1\nisolation = 'process'\nmodel = {:?}\n", model.path());
+    let app = App::builder().config_text(toml).runnable::<Reader>("words");
+    let app = app.child_args(["models::child", "--exact", "--nocapture"]);
+    assert_eq!(says(&block_on(app.start()).expect("it starts")), "words:1: the words of 1");
+}
+
+/// `ekiden serve`, for as long as the test takes.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_reload_takes_over_what_has_become_the_latest() {
+    let home = Home::new("latest");
+    home.models(&format!("import {IRIS} --name weights --version 1"));
+    home.file("runners.toml", "[[runners]]\nname = 'iris_clf'\ncpu = 1\nmodel = 'weights:latest'\n");
+    let mut command = home.ekiden(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
+    let mut served = Served(command.stderr(Stdio::null()).spawn().expect("the program starts"));
+    let mut lines = BufReader::new(served.0.stdout.take().expect("is piped")).lines().map_while(Result::ok);
+    let admin =
+        lines.find_map(|line| line.strip_prefix("taking orders on ").map(str::to_owned)).expect("it says where");
+    assert!(lines.any(|line| line.starts_with("ready in")), "it gets ready");
+    std::thread::spawn(move || lines.for_each(drop));
+    let reload = || {
+        let output = home.ekiden(&["reload", "--admin", &admin]).output().expect("the program runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).expect("is text")
+    };
+    assert_eq!(reload(), "unchanged  iris_clf\n");
+    home.models(&format!("import {IRIS} --name weights --version 2"));
+    assert_eq!(reload(), "replaced   iris_clf\n");
+    assert_eq!(reload(), "unchanged  iris_clf\n");
+    home.models("delete weights:2 --yes");
+    assert_eq!(reload(), "replaced   iris_clf\n");
 }
 
 #[test]

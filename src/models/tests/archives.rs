@@ -76,7 +76,7 @@ fn import(bytes: &[u8]) -> Result<Model, String> {
     match imported {
         Ok(model) => {
             model.verify().unwrap();
-            assert_eq!(listing.models, [model.clone()]);
+            assert_eq!(listing.models, std::slice::from_ref(&model));
             Ok(model)
         }
         Err(error) => {

@@ -11,7 +11,7 @@ fn a_saved_model_is_found() {
     for tag in ["iris", "iris:latest", "iris:1"] {
         assert_eq!(store.get(tag).unwrap(), saved, "{tag}");
     }
-    assert_eq!(store.list().unwrap().models, [saved.clone()]);
+    assert_eq!(store.list().unwrap().models, std::slice::from_ref(&saved));
     let files: Vec<&str> = saved.manifest().files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(files, ["vocabulary/words.txt", "weights.bin"]);
     assert_eq!(fs::read_to_string(saved.file("vocabulary/words.txt").unwrap()).unwrap(), "one two\n");

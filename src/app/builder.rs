@@ -11,6 +11,7 @@ use ekiden_actors::Runtime;
 use super::App;
 use super::child::isolated;
 use super::launch::{Kind, KindOf, PrepareError, Prepared};
+use super::models;
 use crate::config::{Config, ConfigErrors, Origin, RunnerOptions, Sources, report};
 use crate::isolation::{self, Which};
 use crate::metrics::Metrics;
@@ -166,10 +167,20 @@ impl AppBuilder {
             problems.push("there are no runners: list some under [[runners]], or add them in code".to_owned());
         }
         let mut prepared = Vec::new();
-        for options in &config.runners {
+        for options in &mut config.runners {
+            let models = match models::locate(options) {
+                Ok(models) => models,
+                Err(errors) => {
+                    problems.extend(errors);
+                    continue;
+                }
+            };
             let own = runners.iter().find(|(code, _)| code.name == options.name).map(|(_, kind)| kind);
             // Configuration that names a runnable means it, also for a runner that code defines.
             let own = own.filter(|_| options.runnable.is_none());
+            if own.is_none() && !kinds.contains_key(options.runnable()) {
+                models::choose_runnable(options, &models);
+            }
             let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
                 problems.push(unknown_runnable(options, kinds));
                 continue;
@@ -179,7 +190,7 @@ impl AppBuilder {
                 None => Which::Runnable(options.runnable().to_owned()),
             };
             let isolated = isolated(options, which, child_args.clone()).map_err(PrepareError::Other);
-            match isolated.and_then(|isolated| kind.prepare(options.clone(), isolated)) {
+            match isolated.and_then(|isolated| kind.prepare(options.clone(), models, isolated)) {
                 Ok(runner) => prepared.push(runner),
                 Err(PrepareError::Config(errors)) => problems.push(errors.to_string()),
                 Err(PrepareError::Other(problem)) => problems.push(problem),

@@ -9,7 +9,10 @@ use crate::config::{ConfigErrors, RunnerOptions};
 use crate::device;
 use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
-use crate::runner::{Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
+use crate::models::LocatedModel;
+use crate::runner::{
+    OpenContext, Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared,
+};
 use crate::serving::{MethodHandle, Model, RunnerEntry};
 
 /// A kind of runnable, without its type.
@@ -24,7 +27,12 @@ pub(super) trait Kind: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, of the options or else.
-    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError>;
+    fn prepare(
+        &self,
+        options: RunnerOptions,
+        models: Vec<LocatedModel>,
+        isolated: Option<Isolated>,
+    ) -> Result<Prepared, PrepareError>;
 
     /// Opens a runnable of this kind in a child process, on this thread.
     ///
@@ -65,10 +73,15 @@ pub(super) struct KindOf<R: Runnable> {
 impl<R: Runnable> Kind for KindOf<R> {
     fn method_names(&self) -> Result<Vec<String>, String> {
         let params = self.read_params(None).map_err(|error| error.to_string())?;
-        Ok(declared::<R>(&params)?.into_iter().map(|method| method.name).collect())
+        Ok(declared::<R>(&OpenContext::on_host(params, Vec::new()))?.into_iter().map(|method| method.name).collect())
     }
 
-    fn prepare(&self, options: RunnerOptions, isolated: Option<Isolated>) -> Result<Prepared, PrepareError> {
+    fn prepare(
+        &self,
+        options: RunnerOptions,
+        models: Vec<LocatedModel>,
+        isolated: Option<Isolated>,
+    ) -> Result<Prepared, PrepareError> {
         let said = options.params.as_ref();
         let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
         let problem = |problem: &dyn std::fmt::Display| {
@@ -78,8 +91,9 @@ impl<R: Runnable> Kind for KindOf<R> {
             .read_params(said.map(|params| &params.value))
             .map_err(|error| problem(&format_args!("{key}: {error}")))?;
         let runnable = options.runnable();
+        let ctx = OpenContext::on_host(params, models);
         let methods =
-            declared::<R>(&params).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
+            declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
@@ -93,16 +107,16 @@ impl<R: Runnable> Kind for KindOf<R> {
                 options.name, self.strategy
             ))
         })?;
-        let models = options.models.as_ref().map(|models| models.value.clone()).unwrap_or_default();
-        let opener = Opener::<R> { params, models, methods: methods.into() };
+        let opener = Opener::<R>::new(ctx, methods);
         let launch = launcher(&options, opener, plan.clone(), executors, isolated);
         Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
         let params = self.read_params(opening.params.as_ref()).map_err(OpenError::new)?;
-        let methods = declared::<R>(&params).map_err(OpenError::new)?;
-        let opener = Opener::<R> { params, models: opening.models.clone(), methods: methods.into() };
+        let ctx = OpenContext::on_host(params, opening.models.clone());
+        let methods = declared::<R>(&ctx).map_err(OpenError::new)?;
+        let opener = Opener::<R>::new(ctx, methods);
         let place = Placement { device: opening.device.clone(), threads: opening.threads };
         Ok(Box::new(opener.open(&place)?))
     }

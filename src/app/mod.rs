@@ -3,6 +3,7 @@
 mod builder;
 mod child;
 mod launch;
+mod models;
 mod reload;
 
 pub use builder::{AppBuilder, CheckedApp, StartError};

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod log;
+mod models;
 mod random;
 mod report;
 mod runners;
@@ -84,6 +85,12 @@ enum Command {
         #[arg(long, value_name = "URL", default_value = runners::ADMIN)]
         admin: String,
     },
+    /// List, show, import, export and delete saved models
+    #[command(after_help = models::EXAMPLES)]
+    Models {
+        #[command(subcommand)]
+        command: models::ModelsCommand,
+    },
     /// Put a server under load, and print what rates and latencies it bears
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<bench::BenchArgs>),
@@ -132,6 +139,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_deref(), &url, json),
         Command::Reload { admin } => runners::reload(&admin),
+        Command::Models { command } => models::models(command),
         Command::Bench(args) => bench::bench(&args),
         Command::Tune(args) => tune::tune(&args),
     };

@@ -35,9 +35,10 @@ pub(super) fn serve_file(file: &Path, name: Option<&str>, args: ConfigArgs, bind
     };
     let name: RunnerName = name.parse().map_err(|error| Failure::Usage(format!("{error}; choose one with --name")))?;
     let path = file.to_str().ok_or_else(|| Failure::Usage(format!("{}: the path is not UTF-8", file.display())))?;
-    // Within quotes, TOML escapes as JSON does.
-    let path = serde_json::Value::from(path);
-    let text = format!("[[runners]]\nname = \"{name}\"\nrunnable = \"onnx\"\nparams = {{ file = {path} }}\n");
+    // Within quotes, TOML escapes as JSON does. A name alone would be a tag.
+    let path =
+        serde_json::Value::from(if file.components().count() == 1 { format!("./{path}") } else { path.to_owned() });
+    let text = format!("[[runners]]\nname = \"{name}\"\nrunnable = \"onnx\"\nmodel = {path}\n");
     let source = file.display().to_string();
     let builder = App::builder().sources(|sources| sources.text("command line", text)).environment();
     let builder = args.set.into_iter().fold(builder, AppBuilder::set);

@@ -9,11 +9,12 @@ pub(super) const LIMITS: [&str; 7] =
     ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "batch_timeout_ms", "retry"];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 13] = [
+pub(super) const RUNNER: [&str; 14] = [
     "runnable",
     "required",
     "cpu",
     "nvidia_gpu",
+    "model",
     "models",
     "isolation",
     "memory_limit",

@@ -25,7 +25,9 @@ pub(super) fn value(
     let free_form = path.get(2).is_some_and(|key| [keys::PARAMS, keys::CUSTOM_RESOURCES].contains(&key.as_str()));
     let key = path.last().map_or("", String::as_str);
     let literal = match (key, toml) {
-        ("bind" | "admin_bind" | "log_format" | "runnable" | "batching" | "isolation", toml) if !free_form => {
+        ("bind" | "admin_bind" | "log_format" | "runnable" | "model" | "batching" | "isolation", toml)
+            if !free_form =>
+        {
             toml.filter(|toml| toml.is_str())
         }
         ("models", toml) if !free_form => match toml.filter(|toml| toml.is_array()) {

@@ -94,6 +94,7 @@ impl<'a> Reader<'a> {
         options.required = self.take(&mut section, "required", values::flag);
         options.cpu = self.take(&mut section, "cpu", values::cpu);
         options.nvidia_gpu = self.take(&mut section, "nvidia_gpu", values::nvidia_gpu);
+        options.model = self.take(&mut section, "model", values::text);
         options.models = self.take(&mut section, "models", values::models);
         options.isolation = self.isolation(&mut section);
         options.custom_resources = self.custom_resources(&mut section);

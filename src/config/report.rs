@@ -86,7 +86,10 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
     ];
     let resources = runner.custom_resources.iter();
     rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));
-    rows.push(option_row("models", runner.models.as_ref(), |models| format!("[{}]", models.join(", "))));
+    rows.push(option_row("model", runner.model.as_ref(), |model| found(runner, model)));
+    rows.push(option_row("models", runner.models.as_ref(), |models| {
+        format!("[{}]", models.iter().map(|model| found(runner, model)).collect::<Vec<_>>().join(", "))
+    }));
     let isolation = &runner.isolation;
     rows.extend([
         row("isolation", &pick(None, isolation.isolation.as_ref(), Isolation::default()), |isolation| {
@@ -108,6 +111,14 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
     rows.extend(if methods.is_empty() { method_rows(runner, "", "") } else { Vec::new() });
     rows.extend(methods.iter().flat_map(|method| method_rows(runner, method, &format!("{method}."))));
     rows
+}
+
+/// A model as it was asked for, and what it was found to be.
+fn found(runner: &RunnerOptions, model: &str) -> String {
+    match runner.found_models.get(model).filter(|found| *found != model) {
+        Some(found) => format!("{model} = {found}"),
+        None => model.to_owned(),
+    }
 }
 
 fn method_rows(runner: &RunnerOptions, method: &str, prefix: &str) -> Vec<Row> {

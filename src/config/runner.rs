@@ -97,8 +97,12 @@ pub struct RunnerOptions {
     pub nvidia_gpu: Option<Sourced<u32>>,
     /// Other resources by name: finite, at least 0.
     pub custom_resources: BTreeMap<String, Sourced<f64>>,
-    /// Tags of models in the store.
+    /// The model that it serves: a tag in the store, or a path.
+    pub model: Option<Sourced<String>>,
+    /// Its models, beside that one.
     pub models: Option<Sourced<Vec<String>>>,
+    /// What those were found to be, as they were looked up when the app was prepared: `name:version`, or a path.
+    pub found_models: BTreeMap<String, String>,
     /// How its executors are kept apart.
     pub isolation: IsolationOptions,
     /// What holds for methods that do not say otherwise.
@@ -122,7 +126,9 @@ impl RunnerOptions {
             cpu: None,
             nvidia_gpu: None,
             custom_resources: BTreeMap::new(),
+            model: None,
             models: None,
+            found_models: BTreeMap::new(),
             isolation: IsolationOptions::default(),
             method_defaults: MethodOptions::default(),
             methods: BTreeMap::new(),
@@ -149,7 +155,9 @@ impl RunnerOptions {
             cpu: stronger_of(self.cpu, stronger.cpu),
             nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
             custom_resources,
+            model: stronger_of(self.model, stronger.model),
             models: stronger_of(self.models, stronger.models),
+            found_models: stronger.found_models,
             isolation: self.isolation.overlay(stronger.isolation),
             method_defaults: self.method_defaults.overlay(stronger.method_defaults),
             methods,

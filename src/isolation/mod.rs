@@ -48,6 +48,7 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceName;
+use crate::models::LocatedModel;
 
 #[cfg(unix)]
 pub(crate) use child::{Child, adopt, leave, refuse_stray};
@@ -69,7 +70,7 @@ pub(crate) struct Opening {
     pub(crate) runnable: Which,
     /// What configuration says; `None`: what code says.
     pub(crate) params: Option<serde_json::Value>,
-    pub(crate) models: Vec<String>,
+    pub(crate) models: Vec<LocatedModel>,
     pub(crate) device: DeviceName,
     pub(crate) threads: NonZeroUsize,
     pub(crate) limits: Limits,

@@ -20,5 +20,6 @@ mod tests;
 mod value;
 
 pub(crate) use error::{Fault, OpError};
+pub(crate) use file::external_files;
 pub(crate) use model::{Given, Model, Session};
 pub(crate) use probe::Description;

@@ -15,6 +15,8 @@ use crate::config::{CodeOptions, Isolation, Setting};
 pub struct Runner<R: Runnable> {
     pub(crate) name: String,
     pub(crate) params: R::Params,
+    /// The one that it serves.
+    pub(crate) model: Option<String>,
     pub(crate) models: Vec<String>,
     pub(crate) strategy: Arc<dyn Strategy>,
     settings: Vec<(&'static str, Setting)>,
@@ -28,6 +30,7 @@ impl<R: Runnable> Runner<R> {
         Self {
             name: snake_case(type_name::<R>()),
             params,
+            model: None,
             models: Vec::new(),
             strategy: Arc::new(DefaultStrategy),
             settings: Vec::new(),
@@ -50,7 +53,15 @@ impl<R: Runnable> Runner<R> {
         self
     }
 
-    /// The tags of models that [`OpenContext::model`](super::OpenContext::model) finds.
+    /// The model that it serves, which is the first of its models: a tag in the model store, or a path.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        let model = model.into();
+        self.model = Some(model.clone());
+        self.set("model", model)
+    }
+
+    /// More models that [`OpenContext::model`](super::OpenContext::model) finds: tags in the model store, or paths.
     #[must_use]
     pub fn models<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.models = tags.into_iter().map(Into::into).collect();
@@ -151,6 +162,7 @@ impl<R: Runnable> Clone for Runner<R> {
         Self {
             name: self.name.clone(),
             params: self.params.clone(),
+            model: self.model.clone(),
             models: self.models.clone(),
             strategy: Arc::clone(&self.strategy),
             settings: self.settings.clone(),

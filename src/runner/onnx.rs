@@ -1,72 +1,59 @@
 //! ONNX files as a runnable: no code, no compilation.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
 use ekiden_actors::{MethodError, OpenError};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Methods, OpenContext, ResourceKind, Runnable};
 use crate::device;
 use crate::onnx::{Description, Fault, Given, Model, OpError, Session};
 use crate::value::Value;
 
-/// Runs an ONNX file: one method, `predict`, with the inputs and outputs of the graph.
+/// Runs an ONNX file, the model of its runner: one method, `predict`, with the inputs and outputs of the graph.
 ///
 /// Calls share batches along dimension 0 where the graph answers each row as it would alone; that is tried when the file
 /// is loaded.
+#[derive(Debug)]
 pub struct Onnx {
     session: Session,
 }
 
-/// `[runners.params]` of an [`Onnx`] runner.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[runners.params]` of an [`Onnx`] runner: there are none. What the executors of a runner share is kept here.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxParams {
-    /// The file; a relative path starts at the working directory.
-    pub file: PathBuf,
-    /// What the executors of a runner share.
     #[serde(skip)]
-    shared: Shared,
+    shared: Arc<Mutex<Shared>>,
 }
 
 /// The model of a runner, read once, and its constants, uploaded once per device.
-#[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<Loaded>>);
-
 #[derive(Debug, Default)]
-struct Loaded {
+struct Shared {
     model: Option<Arc<Model>>,
     sessions: Vec<(Device, Session)>,
 }
 
-impl OnnxParams {
-    /// The parameters of a runner of this file.
-    pub fn new(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), shared: Shared::default() }
-    }
-
-    fn model(&self) -> Result<Arc<Model>, String> {
-        let mut loaded = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = &loaded.model {
-            return Ok(Arc::clone(model));
+/// The model on a device, whoever is the first to ask for it.
+fn session(ctx: &OpenContext<OnnxParams>) -> Result<(Arc<Model>, Session), OpenError> {
+    // Whoever panicked with it has left nothing half done: both fields are set as wholes.
+    let mut shared = ctx.params().shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let model = match &shared.model {
+        Some(model) => Arc::clone(model),
+        None => {
+            let file = ctx.first_model()?.main_file()?;
+            let model = Arc::new(Model::load(&file).map_err(|error| OpenError::new(error.to_string()))?);
+            shared.model = Some(Arc::clone(&model));
+            model
         }
-        let model = Arc::new(Model::load(&self.file).map_err(|error| error.to_string())?);
-        loaded.model = Some(Arc::clone(&model));
-        Ok(model)
+    };
+    if let Some((_, session)) = shared.sessions.iter().find(|(device, _)| device == ctx.device()) {
+        return Ok((model, session.clone()));
     }
-
-    fn session(&self, device: &Device) -> Result<Session, String> {
-        let model = self.model()?;
-        let mut loaded = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, session)) = loaded.sessions.iter().find(|(known, _)| known == device) {
-            return Ok(session.clone());
-        }
-        let session = model.session(device).map_err(|error| error.to_string())?;
-        loaded.sessions.push((device.clone(), session.clone()));
-        Ok(session)
-    }
+    let session = model.session(ctx.device()).map_err(|error| OpenError::new(error.to_string()))?;
+    shared.sessions.push((ctx.device().clone(), session.clone()));
+    Ok((model, session))
 }
 
 impl Runnable for Onnx {
@@ -75,15 +62,14 @@ impl Runnable for Onnx {
     const SUPPORTS_CPU_MULTI_THREADING: bool = true;
 
     fn open(ctx: &OpenContext<OnnxParams>) -> Result<Self, OpenError> {
-        Ok(Self { session: ctx.params().session(ctx.device()).map_err(OpenError::new)? })
+        session(ctx).map(|(_, session)| Self { session })
     }
 
     /// They depend on the file: see [`Onnx::declare`].
     fn methods(_: &mut Methods<Self>) {}
 
-    fn declare(params: &OnnxParams, methods: &mut Methods<Self>) -> Result<(), String> {
-        let model = params.model()?;
-        let session = params.session(&Device::flex())?;
+    fn declare(ctx: &OpenContext<OnnxParams>, methods: &mut Methods<Self>) -> Result<(), OpenError> {
+        let (model, session) = session(ctx)?;
         let Description { signature, unbatched, tried } = model.describe(&session);
         if let Some(reason) = unbatched {
             tracing::warn!(file = %model.path().display(), "calls are run one by one: {reason}");

@@ -12,17 +12,22 @@ use super::strategy::Placement;
 use super::{OpenContext, Runnable};
 use crate::device::{self, DeviceName};
 use crate::isolation::{self, Isolated, Opening};
+use crate::models::LocatedModel;
 use crate::serving::{Answer, CallInput, Model, ModelWorker};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
 pub(crate) struct Opener<R: Runnable> {
     pub(crate) params: R::Params,
-    pub(crate) models: Vec<String>,
+    pub(crate) models: Vec<LocatedModel>,
     pub(crate) methods: Arc<[Method<R>]>,
 }
 
 impl<R: Runnable> Opener<R> {
+    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>) -> Self {
+        Self { params: ctx.params, models: ctx.models, methods: methods.into() }
+    }
+
     /// Opens it on this thread.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
         let device = device::open(&place.device)?;

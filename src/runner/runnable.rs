@@ -1,13 +1,11 @@
 //! User code: what a runnable is, and what it is given when it is opened.
 
-use std::path::PathBuf;
-
 use burn::tensor::Device;
 use ekiden_actors::OpenError;
 use serde::de::DeserializeOwned;
 
 use super::Methods;
-use crate::models;
+use crate::models::{LocatedModel, Model};
 
 /// A kind of resource that a runnable can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,12 +42,13 @@ pub trait Runnable: Sized + 'static {
     /// Declares its methods.
     fn methods(methods: &mut Methods<Self>);
 
-    /// Declares its methods where they depend on the parameters, as those of a model that a file describes.
+    /// Declares its methods where they depend on its parameters or models, as those of a graph in a file do. It is called
+    /// whenever a configuration is checked; the device of `ctx` is the CPU.
     ///
     /// # Errors
-    /// Why that cannot be told from these parameters.
-    fn declare(params: &Self::Params, methods: &mut Methods<Self>) -> Result<(), String> {
-        let _ = params;
+    /// Why they cannot be told.
+    fn declare(ctx: &OpenContext<Self::Params>, methods: &mut Methods<Self>) -> Result<(), OpenError> {
+        let _ = ctx;
         Self::methods(methods);
         Ok(())
     }
@@ -61,10 +60,15 @@ pub struct OpenContext<P> {
     pub(super) params: P,
     pub(super) device: Device,
     pub(super) threads: usize,
-    pub(super) models: Vec<String>,
+    pub(super) models: Vec<LocatedModel>,
 }
 
 impl<P> OpenContext<P> {
+    /// Before there are executors.
+    pub(crate) fn on_host(params: P, models: Vec<LocatedModel>) -> Self {
+        Self { params, device: Device::flex(), threads: 1, models }
+    }
+
     /// The device to put weights and inputs on.
     pub fn device(&self) -> &Device {
         &self.device
@@ -80,24 +84,34 @@ impl<P> OpenContext<P> {
         self.threads
     }
 
-    /// The tags of its runner's models.
-    pub fn models(&self) -> &[String] {
-        &self.models
+    /// The models of its runner, as its configuration names them.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().map(|model| model.asked.as_str())
     }
 
-    /// The folder of a model in the model store, by its tag `name:version`, or its name alone where the runner lists a
-    /// model of that name.
+    /// A model of its runner: as the runner's configuration names it, or by the model's name alone. It is the version that
+    /// was found when the runner was prepared, whatever has become the latest since, and its files have been compared
+    /// with their digests.
     ///
     /// # Errors
-    /// If the runner does not list it, or the store does not have it.
-    pub fn model(&self, name: &str) -> Result<PathBuf, OpenError> {
-        let tag =
-            self.models.iter().find(|tag| *tag == name || tag.split(':').next() == Some(name)).ok_or_else(|| {
-                OpenError::new(format!(
-                    "the runner lists no model \"{name}\"{}",
-                    crate::serving::suggest(name, self.models.iter().map(String::as_str))
-                ))
-            })?;
-        models::folder(tag).map_err(OpenError::new)
+    /// If the runner lists no such model, or it is gone or damaged.
+    pub fn model(&self, name: &str) -> Result<Model, OpenError> {
+        let mut by_name = self.models.iter().filter(|model| model.name == name);
+        let found = self.models.iter().find(|model| model.asked == name).or_else(|| by_name.next());
+        let unknown =
+            || format!("the runner lists no model \"{name}\"{}", crate::serving::suggest(name, self.models()));
+        found.ok_or_else(|| OpenError::new(unknown()))?.open().map_err(OpenError::from)
+    }
+
+    /// The model that the runner serves: the one that `model` names, else the first of its `models`.
+    ///
+    /// # Errors
+    /// If the runner has none, or it is gone or damaged.
+    pub fn first_model(&self) -> Result<Model, OpenError> {
+        let first = self
+            .models
+            .first()
+            .ok_or_else(|| OpenError::new("the runner has no model: say which, as in model = \"name:latest\""))?;
+        first.open().map_err(OpenError::from)
     }
 }

@@ -22,6 +22,7 @@ mod http;
 mod iris;
 mod isolation;
 mod kit;
+mod models;
 mod orders;
 mod readiness;
 mod refusals;

@@ -71,7 +71,7 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, models, isolation, memory_limit, nice, \
+    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, model, models, isolation, memory_limit, nice, \
         max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, \
         max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \
         runnable_method_configs";
@@ -222,7 +222,7 @@ fn variables() {
         "1",
         r#"could mean "Weights" or "weights"; use --set instead"#,
     );
-    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
+    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
         MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, \
         MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY, CUSTOM_RESOURCES, PARAMS, METHODS";
     check_env(

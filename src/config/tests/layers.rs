@@ -109,7 +109,7 @@ fn nothing_at_all_is_the_default() {
 #[test]
 fn every_listed_key_is_read() {
     let sample = |key: &str| match key {
-        "name" | "runnable" => "'a'",
+        "name" | "runnable" | "model" => "'a'",
         "models" | keys::METHODS => "[]",
         "params" | "custom_resources" => "{}",
         "batching" => "'off'",

@@ -24,6 +24,7 @@ runner iris_clf (runnable iris_clf)
   cpu                       4                runners.toml:5
   nvidia_gpu                not set          default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
+  model                     not set          default
   models                    [iris:latest]    runners.toml:7
   isolation                 thread           default
   memory_limit              not set          default

@@ -1,0 +1,44 @@
+//! The models of runners: which they are is settled when an app is prepared, and stays so until it is reloaded.
+
+use crate::config::{Origin, RunnerOptions, Sourced};
+use crate::models::{Format, LocatedModel};
+
+/// What serves a model of a format by itself.
+const SERVED: &[(Format, &str)] = &[(Format::Onnx, "onnx")];
+
+/// Looks up the models that a runner names, that of `model` first, and writes down what they were found to be.
+///
+/// # Errors
+/// Every model that is not there, with the place that named it.
+pub(super) fn locate(options: &mut RunnerOptions) -> Result<Vec<LocatedModel>, Vec<String>> {
+    let one = options.model.iter().map(|model| ("model", &model.value, &model.origin));
+    let many = options
+        .models
+        .iter()
+        .flat_map(|Sourced { value, origin }| value.iter().map(move |model| ("models", model, origin)));
+    let (mut located, mut problems) = (Vec::new(), Vec::new());
+    for (key, model, origin) in one.chain(many) {
+        match LocatedModel::find(model.clone()) {
+            Ok(model) => located.push(model),
+            Err(error) => problems.push(problem(options, key, origin, &error)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    options.found_models = located.iter().map(|model| (model.asked.clone(), model.found.clone())).collect();
+    Ok(located)
+}
+
+/// A runner that names a model, and nothing that it runs, runs what serves such models.
+pub(super) fn choose_runnable(options: &mut RunnerOptions, models: &[LocatedModel]) {
+    let (Some(model), None) = (&options.model, &options.runnable) else { return };
+    let served = models.first().and_then(|first| SERVED.iter().find(|(format, _)| *format == first.format));
+    if let Some((_, runnable)) = served {
+        options.runnable = Some(Sourced::new((*runnable).to_owned(), model.origin.clone()));
+    }
+}
+
+fn problem(options: &RunnerOptions, key: &str, origin: &Origin, error: &dyn std::fmt::Display) -> String {
+    format!("{origin}: runner \"{}\": {key}: {error}", options.name)
+}

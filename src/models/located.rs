@@ -1,0 +1,53 @@
+//! A model as a runner names it, and where that was found.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::archive::ARCHIVE;
+use super::format::Format;
+use super::{Model, ModelError, Store};
+
+/// A model as a runner names it, and where that was found. Where a tag says `latest`, it stays with the version that it was
+/// then. It goes to executors, and into their processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LocatedModel {
+    /// As the runner names it: a tag, or a path.
+    pub(crate) asked: String,
+    /// What that was: a tag with its version, or the path.
+    pub(crate) found: String,
+    /// The model's name.
+    pub(crate) name: String,
+    /// The format of its files.
+    pub(crate) format: Format,
+    path: PathBuf,
+}
+
+impl LocatedModel {
+    /// Looks it up: a tag in the user's store, a path where it is.
+    pub(crate) fn find(asked: String) -> Result<Self, ModelError> {
+        let model = if is_path(&asked) {
+            let path = std::path::absolute(&asked).map_err(ModelError::io("find", Path::new(&asked)))?;
+            Model::open(path)?
+        } else {
+            Store::open()?.get(&asked)?
+        };
+        let found = if is_path(&asked) { asked.clone() } else { model.to_string() };
+        let (name, format) = (model.name().to_string(), model.manifest().format.clone());
+        Ok(Self { found, name, format, path: model.path().to_owned(), asked })
+    }
+
+    /// Opens it, its files checked.
+    pub(crate) fn open(&self) -> Result<Model, ModelError> {
+        let model = Model::open(&self.path)?;
+        model.verify()?;
+        Ok(model)
+    }
+}
+
+/// Whether it is a path rather than a tag: it has a separator, begins with a dot, or ends as a model's file does.
+fn is_path(text: &str) -> bool {
+    let path = Path::new(text);
+    let is_file = Format::of(path).is_some() || path.extension().is_some_and(|extension| extension == ARCHIVE);
+    text.contains(std::path::is_separator) || text.starts_with('.') || is_file && !text.contains(':')
+}

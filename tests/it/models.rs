@@ -1,0 +1,352 @@
+//! The model store: from the shell, by many processes at once, through kills, and under runners.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use ekiden::models::{Model, Store};
+use ekiden::prelude::*;
+use serde_json::Value;
+
+use crate::support::{block_on, eventually};
+
+const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/iris/iris.safetensors");
+
+/// An `EKIDEN_HOME` of a test's own, removed with it.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let unique = format!("ekiden-it-models-{}-{name}-{:08x}", std::process::id(), fastrand::u32(..));
+        let home = std::env::temp_dir().join(unique);
+        fs::create_dir_all(&home).expect("a folder");
+        Self(home)
+    }
+
+    fn ekiden(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ekiden"));
+        command.args(args).env("EKIDEN_HOME", &self.0).current_dir(&self.0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `ekiden models ARGS`, and returns what it printed.
+    #[track_caller]
+    fn models(&self, args: &str) -> String {
+        let output = self.try_models(args);
+        assert!(output.status.success() && output.stderr.is_empty(), "{args}: {}", stderr(&output));
+        String::from_utf8(output.stdout).expect("is text")
+    }
+
+    /// Runs `ekiden models ARGS`, which fails with this exit code, and returns why.
+    #[track_caller]
+    fn fails(&self, args: &str, code: i32) -> String {
+        let output = self.try_models(args);
+        assert_eq!(output.status.code(), Some(code), "{args}: {}", stderr(&output));
+        stderr(&output)
+    }
+
+    fn try_models(&self, args: &str) -> Output {
+        let args: Vec<&str> = ["models"].into_iter().chain(args.split_whitespace()).collect();
+        self.ekiden(&args).output().expect("the program runs")
+    }
+
+    fn store(&self) -> Store {
+        Store::at(self.0.join("models"))
+    }
+
+    /// Everything in the store, which is whole.
+    fn whole(&self) -> Vec<Model> {
+        let listing = self.store().list().expect("the store is there");
+        assert!(listing.broken.is_empty(), "{:?}", listing.broken);
+        listing.models.iter().for_each(|model| model.verify().expect("it is whole"));
+        listing.models
+    }
+
+    /// What is in the making, or was.
+    fn staged(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.0.join("models/.tmp")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| !path.ends_with("gate")).collect()
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).expect("is written");
+        path
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_models_life_in_the_shell() {
+    let home = Home::new("life");
+    assert!(home.models("list").starts_with("there are no models in "));
+    let imported = home.models(&format!("import {IRIS} --name iris_clf --label team=flowers --label stage=test"));
+    let tag = imported.strip_prefix("imported ").expect("its tag").trim();
+    let version = tag.strip_prefix("iris_clf:").expect("its name");
+
+    let table = home.models("list");
+    let row: Vec<&str> = table.lines().nth(1).expect("a row").split_whitespace().collect();
+    assert!(table.starts_with("NAME") && table.lines().count() == 2, "{table}");
+    assert_eq!(row[..5], ["iris_clf", version, "safetensors", "868", "B"]);
+    assert!(table.trim_end().ends_with("stage=test team=flowers"), "{table}");
+    let json: Value = serde_json::from_str(&home.models("list iris_clf --json")).expect("is JSON");
+    assert_eq!((&json[0]["tag"], &json[0]["labels"]["team"]), (&tag.into(), &"flowers".into()));
+    assert_eq!(serde_json::from_str::<Value>(&home.models("get iris_clf --json")).expect("is JSON"), json[0]);
+    let page = home.models(&format!("get iris_clf:{}", &version[..4]));
+    assert!(
+        page.contains(&format!("tag               {tag}\n")) && page.contains("source            iris.safetensors"),
+        "{page}"
+    );
+    let path = home.models("path iris_clf:latest");
+    assert_eq!(Path::new(path.trim()), home.store().get("iris_clf").expect("is there").path());
+
+    home.models("export iris_clf out.ekiden");
+    home.models("export iris_clf out");
+    assert!(home.fails("export iris_clf out", 1).contains("out exists already"));
+    assert!(home.fails("delete iris_clf", 2).contains(tag), "it does not say which");
+    assert!(home.fails(&format!("delete {tag}"), 2).contains("--yes"));
+    assert_eq!(home.whole().len(), 1);
+    assert_eq!(home.models("delete iris_clf:latest --yes"), format!("deleted {tag}\n"));
+    assert!(home.whole().is_empty());
+    assert_eq!(home.models("import out.ekiden"), format!("imported {tag}\n"));
+    assert_eq!(home.models("import out --name copy --version 1"), "imported copy:1\n");
+    assert_eq!(home.whole().len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_would_be_right() {
+    let home = Home::new("wrong");
+    home.models(&format!("import {IRIS} --name iris_clf --version 1"));
+    assert!(home.fails("get iris_cfl", 1).contains("did you mean \"iris_clf\"?"));
+    assert!(home.fails("get iris_clf:2", 1).contains("there are: 1"));
+    assert!(home.fails("get Iris", 2).contains("expected \"name\", \"name:latest\" or \"name:version\""));
+    assert!(home.fails("list Iris", 2).contains("cannot be a model's name"));
+    assert!(home.fails(&format!("import {IRIS} --name iris_clf --version 1"), 1).contains("exists already"));
+    assert!(home.fails(&format!("import {IRIS} --version latest"), 2).contains("\"latest\""));
+    assert!(home.fails(&format!("import {IRIS} --label team"), 2).contains("--label KEY=VALUE"));
+    assert!(home.fails("import none.onnx", 1).contains("none.onnx"));
+    home.file("cut.ekiden", b"\x1f\x8b\x08");
+    assert!(home.fails("import cut.ekiden", 1).contains("cut short"));
+    home.fails("lsit", 2);
+    let output = home.ekiden(&["models", "list"]).env_remove("EKIDEN_HOME").env_remove("HOME").output();
+    assert_eq!(output.expect("the program runs").status.code(), Some(2));
+}
+
+/// Starts a program `count` times, and waits for all.
+fn at_once(count: usize, mut command: impl FnMut() -> Command) -> Vec<Output> {
+    let children: Vec<Child> = (0..count).map(|_| command().spawn().expect("the program starts")).collect();
+    children.into_iter().map(|child| child.wait_with_output().expect("the program ends")).collect()
+}
+
+#[test]
+fn imports_at_once_are_as_one_after_the_other() {
+    let home = Home::new("at-once");
+    let outputs = at_once(8, || home.ekiden(&["models", "import", IRIS, "--name", "made-up"]));
+    let tags: BTreeSet<&[u8]> = outputs.iter().map(|output| output.stdout.as_slice()).collect();
+    assert!(outputs.iter().all(|output| output.status.success()), "{outputs:?}");
+    assert_eq!((tags.len(), home.whole().len()), (8, 8));
+
+    let outputs = at_once(8, || home.ekiden(&["models", "import", IRIS, "--name", "given", "--version", "1"]));
+    let (well, badly): (Vec<_>, Vec<_>) = outputs.iter().partition(|output| output.status.success());
+    assert_eq!((well.len(), badly.len()), (1, 7));
+    for output in badly {
+        assert!(stderr(output).contains("\"given:1\" exists already"), "{}", stderr(output));
+        assert_eq!(output.status.code(), Some(1));
+    }
+    assert_eq!(home.whole().len(), 9);
+    assert!(home.staged().is_empty(), "{:?}", home.staged());
+
+    // A version that is deleted by all is deleted once, while others come to be.
+    let outputs = at_once(4, || home.ekiden(&["models", "delete", "given:1", "--yes"]));
+    assert_eq!(outputs.iter().filter(|output| output.status.success()).count(), 1, "{outputs:?}");
+    assert_eq!(home.whole().len(), 8);
+}
+
+/// Bytes of the file whose import is killed.
+const LARGE: u64 = 32 << 20;
+
+/// The bytes that an import has written so far; `None` before it has begun, or after its end.
+fn written(home: &Home) -> Option<u64> {
+    let mut folders = home.staged().into_iter().filter(|path| path.is_dir());
+    folders.find_map(|folder| Some(fs::metadata(folder.join("model.onnx")).ok()?.len()))
+}
+
+#[test]
+fn an_import_that_is_killed_leaves_nothing_behind() {
+    let home = Home::new("killed");
+    let file = home.file("large.onnx", vec![7; LARGE as usize]);
+    let file = file.to_str().expect("is text");
+    let mut killed = 0;
+    for sixteenth in 0..=16 {
+        let before = home.whole().len();
+        let mut child = home.ekiden(&["models", "import", file]).spawn().expect("the program starts");
+        eventually("the import goes on", || {
+            let ended = child.try_wait().expect("it can be asked").is_some();
+            ended || written(&home).is_some_and(|written| written >= LARGE * sixteenth / 16)
+        });
+        child.kill().expect("it can be killed");
+        let ended = child.wait().expect("it has ended");
+        let after = home.whole().len();
+        // It may have been done before it was killed.
+        assert!(after == before || after == before + 1, "{before} models became {after}");
+        assert!(!ended.success() || after == before + 1, "it said that it was done");
+        killed += usize::from(after == before);
+    }
+    assert!(killed >= 8, "only {killed} imports were killed before their end");
+    let before = home.whole().len();
+    home.models(&format!("import {file} --version last"));
+    assert_eq!(home.whole().len(), before + 1);
+    assert!(home.staged().is_empty(), "{:?}", home.staged());
+}
+
+/// Says which model it has opened.
+struct Reader {
+    says: String,
+}
+
+impl Runnable for Reader {
+    type Params = ();
+
+    fn open(ctx: &OpenContext<()>) -> Result<Self, OpenError> {
+        let model = ctx.model("words")?;
+        assert_eq!(ctx.first_model()?, model);
+        let words = fs::read_to_string(model.file("words.txt")?)?;
+        Ok(Self { says: format!("{}: {words}", model.tag()) })
+    }
+
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add("says", |reader: &Self| Ok(reader.says.clone()));
+    }
+}
+
+/// Saves a version of `words`.
+fn words(home: &Home, version: &str) -> Model {
+    let save = home.store().save("words").version(version).signatures_of::<Reader>().expect("is declared well");
+    save.write(|folder| fs::write(folder.join("words.txt"), format!("the words of {version}"))).expect("is saved")
+}
+
+fn says(app: &App) -> String {
+    let method = app.runner("words").expect("is served").method::<(), String>("says").expect("has it");
+    block_on(method.async_run(())).expect("it answers")
+}
+
+#[test]
+fn a_runner_opens_its_model() {
+    let home = Home::new("runner");
+    let model = words(&home, "1");
+    let signature = &model.manifest().signatures[0];
+    assert_eq!((signature.method.as_str(), signature.signature.outputs.len()), ("says", 1));
+
+    let local = model.to_runner_of::<Reader>(()).init_local().expect("it opens");
+    assert_eq!(
+        local.method("says").expect("has it").run::<_, String>(()).expect("it answers"),
+        "words:1: the words of 1"
+    );
+    let app = block_on(App::builder().runner(model.to_runner_of::<Reader>(()).cpu(1.0)).start()).expect("it starts");
+    assert_eq!(says(&app), "words:1: the words of 1");
+
+    let toml = format!("[[runners]]\nname = 'words'\ncpu = 1\nmodel = {:?}\n", model.path());
+    let app = || App::builder().config_text(toml.clone()).runnable::<Reader>("words");
+    assert_eq!(says(&block_on(app().start()).expect("it starts")), "words:1: the words of 1");
+
+    // Changed since it was saved, and since it was last opened.
+    fs::write(model.file("words.txt").expect("is there"), "other words.").expect("is written");
+    let error = block_on(app().start()).expect_err("it is damaged").to_string();
+    assert!(error.contains("words.txt is damaged"), "{error}");
+
+    fs::remove_dir_all(model.path()).expect("is removed");
+    let error = app().check().expect_err("it is gone").to_string();
+    assert!(error.starts_with("runners.toml:4: runner \"words\": model: "), "{error}");
+}
+
+/// What children run. Anywhere else, it is nothing.
+#[test]
+fn child() {
+    App::run_child(|| App::builder().runnable::<Reader>("words"));
+}
+
+#[test]
+fn a_child_process_opens_the_model_that_was_found() {
+    let home = Home::new("child");
+    let model = words(&home, "1");
+    let toml = format!("[[runners]]\nname = 'words'\ncpu = 1\nisolation = 'process'\nmodel = {:?}\n", model.path());
+    let app = App::builder().config_text(toml).runnable::<Reader>("words");
+    let app = app.child_args(["models::child", "--exact", "--nocapture"]);
+    assert_eq!(says(&block_on(app.start()).expect("it starts")), "words:1: the words of 1");
+}
+
+/// `ekiden serve`, for as long as the test takes.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_reload_takes_over_what_has_become_the_latest() {
+    let home = Home::new("latest");
+    home.models(&format!("import {IRIS} --name weights --version 1"));
+    home.file("runners.toml", "[[runners]]\nname = 'iris_clf'\ncpu = 1\nmodel = 'weights:latest'\n");
+    let mut command = home.ekiden(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
+    let mut served = Served(command.stderr(Stdio::null()).spawn().expect("the program starts"));
+    let mut lines = BufReader::new(served.0.stdout.take().expect("is piped")).lines().map_while(Result::ok);
+    let admin =
+        lines.find_map(|line| line.strip_prefix("taking orders on ").map(str::to_owned)).expect("it says where");
+    assert!(lines.any(|line| line.starts_with("ready in")), "it gets ready");
+    std::thread::spawn(move || lines.for_each(drop));
+    let reload = || {
+        let output = home.ekiden(&["reload", "--admin", &admin]).output().expect("the program runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).expect("is text")
+    };
+    assert_eq!(reload(), "unchanged  iris_clf\n");
+    home.models(&format!("import {IRIS} --name weights --version 2"));
+    assert_eq!(reload(), "replaced   iris_clf\n");
+    assert_eq!(reload(), "unchanged  iris_clf\n");
+    home.models("delete weights:2 --yes");
+    assert_eq!(reload(), "replaced   iris_clf\n");
+}
+
+#[test]
+fn a_check_says_which_models_a_tag_means() {
+    let home = Home::new("check");
+    home.models(&format!("import {IRIS} --name weights --version 2026.1"));
+    let check = |text: &str, set: &[&str]| {
+        home.file("runners.toml", text);
+        let output = home.ekiden(&[&["check"], set].concat()).output().expect("the program runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    let runner = "[[runners]]\nname = 'iris_clf'\ncpu = 1\n";
+    let (code, report, error) = check(&format!("{runner}model = 'weights'\nmodels = ['weights:2026']\n"), &[]);
+    assert_eq!(code, Some(0), "{error}");
+    let rows: Vec<Vec<&str>> = report.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["model", "weights", "=", "weights:2026.1", "runners.toml:4"]), "{report}");
+    assert!(rows.contains(&vec!["models", "[weights:2026", "=", "weights:2026.1]", "runners.toml:5"]), "{report}");
+    let (_, report, _) = check(runner, &["--set", "runners.iris_clf.model=weights:latest"]);
+    assert!(report.contains("weights:latest = weights:2026.1  --set runners.iris_clf.model"), "{report}");
+
+    let (code, _, error) = check(&format!("{runner}model = 'wieghts'\nmodels = ['weights:3', 'A']\n"), &[]);
+    assert_eq!((code, error.lines().count()), (Some(2), 3), "{error}");
+    assert!(
+        error.contains("runners.toml:4: runner \"iris_clf\": model: there is no model \"wieghts:latest\""),
+        "{error}"
+    );
+    assert!(error.contains("did you mean \"weights\"?"), "{error}");
+    assert!(error.contains("runners.toml:5: runner \"iris_clf\": models: there is no model \"weights:3\""), "{error}");
+    assert!(error.contains("runners.toml:5: runner \"iris_clf\": models: \"A\" is no model's tag"), "{error}");
+}

@@ -2,12 +2,14 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
 mod constant;
 mod control;
 mod conv;
 mod index;
 mod layout;
 mod logic;
+mod loss;
 mod matmul;
 mod norm;
 mod pool;
@@ -25,12 +27,14 @@ type Family = &'static [(&'static str, Op)];
 const ONNX: &[Family] = &[
     activation::OPS,
     arithmetic::OPS,
+    attention::OPS,
     constant::OPS,
     control::OPS,
     conv::OPS,
     index::OPS,
     layout::OPS,
     logic::OPS,
+    loss::OPS,
     matmul::OPS,
     norm::OPS,
     pool::OPS,

@@ -6,6 +6,8 @@ mod attention;
 mod constant;
 mod control;
 mod conv;
+mod fold;
+mod grid;
 mod index;
 mod layout;
 mod logic;
@@ -31,6 +33,8 @@ const ONNX: &[Family] = &[
     constant::OPS,
     control::OPS,
     conv::OPS,
+    fold::OPS,
+    grid::OPS,
     index::OPS,
     layout::OPS,
     logic::OPS,

@@ -3,6 +3,7 @@
 mod activation;
 mod arithmetic;
 mod attention;
+mod boxes;
 mod constant;
 mod control;
 mod conv;
@@ -15,7 +16,11 @@ mod loss;
 mod matmul;
 mod norm;
 mod pool;
+mod random;
 mod reduce;
+mod sequence;
+mod signal;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -30,6 +35,7 @@ const ONNX: &[Family] = &[
     activation::OPS,
     arithmetic::OPS,
     attention::OPS,
+    boxes::OPS,
     constant::OPS,
     control::OPS,
     conv::OPS,
@@ -42,7 +48,11 @@ const ONNX: &[Family] = &[
     matmul::OPS,
     norm::OPS,
     pool::OPS,
+    random::OPS,
     reduce::OPS,
+    sequence::OPS,
+    signal::OPS,
+    text::OPS,
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.

@@ -12,7 +12,8 @@ use crate::onnx::node::{Call, Node, Outputs, one};
 use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, broadcast_dims};
 use crate::value::DType;
 
-pub(super) const OPS: Family = &[("Attention", attention), ("RotaryEmbedding", rotary_embedding)];
+pub(super) const OPS: Family =
+    &[("Attention", attention), ("RotaryEmbedding", rotary_embedding), ("TensorScatter", tensor_scatter)];
 
 /// What an attribute counts, if it is given.
 fn heads(node: &Node, name: &str) -> Result<usize> {
@@ -258,4 +259,43 @@ fn angles(cache: Tensor, positions: Option<&Tensor>, dims: &[usize], pairs: usiz
         return Err(OpError::caller(format!("a cache of shape {found:?} has no {pairs} angles for each token")));
     }
     cache.slice(2, 0, pairs, 1)?.unsqueeze(1)
+}
+
+/// A cache with new elements along `axis`, for each row from an index of its own. In a circular one they go on at the start.
+fn tensor_scatter(call: &mut Call<'_>) -> Result<Outputs> {
+    let (cache, update) = (call.tensor(0)?, call.tensor(1)?);
+    let (dims, new) = (cache.dims(), update.dims());
+    let axis = call.axis(-2, dims.len())?;
+    let fits = dims.len() == new.len()
+        && dims.iter().zip(&new).enumerate().all(|(at, (old, new))| old == new || (at == axis && new <= old));
+    if !fits || axis == 0 {
+        return Err(OpError::caller(format!("an update of shape {new:?} does not fit a cache of shape {dims:?}")));
+    }
+    let circular = match call.node.text("mode", "linear") {
+        "linear" => false,
+        "circular" => true,
+        other => return Err(OpError::new(format!("mode \"{other}\" is not supported"))),
+    };
+    let starts = call.ints(2)?.unwrap_or_else(|| vec![0; dims[0]]);
+    let (size, length) = (dims[axis], new[axis]);
+    let rows: Result<Vec<Tensor>> = (0..dims[0])
+        .map(|row| {
+            let start = starts.get(row).and_then(|&start| usize::try_from(start).ok());
+            let start = start.filter(|&start| circular || start.checked_add(length).is_some_and(|end| end <= size));
+            let start =
+                start.ok_or_else(|| OpError::caller(format!("row {row} of the update goes beyond the cache")))?;
+            let (start, row) = (start % size.max(1), |x: &Tensor| x.clone().slice(0, row, row + 1, 1));
+            let (old, new) = (row(&cache)?, row(&update)?);
+            // What does not fit before the end comes first.
+            let over = (start + length).saturating_sub(size);
+            let parts = vec![
+                new.clone().slice(axis, length - over, length, 1)?,
+                old.clone().slice(axis, over, start, 1)?,
+                new.slice(axis, 0, length - over, 1)?,
+                old.slice(axis, start + length - over, size, 1)?,
+            ];
+            Tensor::cat(parts, axis)
+        })
+        .collect();
+    one(Tensor::cat(rows?, 0)?)
 }

@@ -14,6 +14,7 @@ mod layout;
 mod logic;
 mod loss;
 mod matmul;
+mod ngram;
 mod norm;
 mod pool;
 mod random;
@@ -46,6 +47,7 @@ const ONNX: &[Family] = &[
     logic::OPS,
     loss::OPS,
     matmul::OPS,
+    ngram::OPS,
     norm::OPS,
     pool::OPS,
     random::OPS,

@@ -51,7 +51,7 @@ impl Fourier {
         while rest > 1 && smallest_factor(rest) < rest {
             rest /= smallest_factor(rest);
         }
-        count(&[length, rest])?;
+        count(&[length, rest.max(8)])?;
         let sign = if inverse { 1.0 } else { -1.0 };
         let root = |k: usize| {
             let angle = sign * 2.0 * PI * k as f64 / length as f64;

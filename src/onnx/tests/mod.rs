@@ -1,3 +1,4 @@
 //! Files as they are exported, against what other runtimes answer; and files as they should not be.
 
 mod conformance;
+mod operators;

@@ -23,7 +23,7 @@ fn spread(from: &[usize], to: &[usize]) -> Vec<usize> {
             let (mut rest, mut place, mut span) = (at, 0, 1);
             for (axis, &size) in to.iter().enumerate().rev() {
                 if let Some(&own) = (axis + from.len()).checked_sub(to.len()).and_then(|axis| from.get(axis)) {
-                    place += rest % size % own * span;
+                    place += rest % own * span;
                     span *= own;
                 }
                 rest /= size;

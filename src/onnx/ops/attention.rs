@@ -59,10 +59,14 @@ impl Inputs {
         let query = input(call, 0, "q_num_heads")?;
         let (mut key, mut value) = (input(call, 1, "kv_num_heads")?, input(call, 2, "kv_num_heads")?);
         let mut past = 0;
-        if let (Some(keys), Some(values)) = (call.optional(4)?, call.optional(5)?) {
-            past = keys.dim(2);
-            key = Tensor::cat(vec![keys, key], 2)?;
-            value = Tensor::cat(vec![values, value], 2)?;
+        match (call.optional(4)?, call.optional(5)?) {
+            (Some(keys), Some(values)) => {
+                past = keys.dim(2);
+                key = Tensor::cat(vec![keys, key], 2)?;
+                value = Tensor::cat(vec![values, value], 2)?;
+            }
+            (None, None) => {}
+            _ => return Err(OpError::new("past keys and past values are only given together")),
         }
         let (q, k, v) = (query.dims(), key.dims(), value.dims());
         let fits = q[0] == k[0] && q[3] == k[3] && k[..3] == v[..3] && k[1] > 0 && q[1].is_multiple_of(k[1]);

@@ -15,7 +15,7 @@ use crate::value::DType;
 pub(super) const OPS: Family =
     &[("Attention", attention), ("RotaryEmbedding", rotary_embedding), ("TensorScatter", tensor_scatter)];
 
-/// What an attribute counts, if it is given.
+/// How many heads an attribute says that there are.
 fn heads(node: &Node, name: &str) -> Result<usize> {
     let count = node.int(name, 0);
     usize::try_from(count)
@@ -69,6 +69,10 @@ impl Inputs {
             _ => return Err(OpError::new("past keys and past values are only given together")),
         }
         let (q, k, v) = (query.dims(), key.dims(), value.dims());
+        let dtypes = [query.dtype(), key.dtype(), value.dtype()];
+        if dtypes.iter().any(|dtype| *dtype != dtypes[0]) {
+            return Err(OpError::new(format!("queries, keys and values are of the dtypes {dtypes:?}")));
+        }
         let fits = q[0] == k[0] && q[3] == k[3] && k[..3] == v[..3] && k[1] > 0 && q[1].is_multiple_of(k[1]);
         if !fits || q.contains(&0) || v.contains(&0) {
             return Err(OpError::caller(format!("queries {q:?}, keys {k:?} and values {v:?} do not fit together")));
@@ -152,6 +156,7 @@ fn attention(call: &mut Call<'_>) -> Result<Outputs> {
         // Burn's own causal mask ends at the last key, ONNX's begins at the first.
         let own = causal && queries + inputs.past == keys;
         let bias = bias(call, &inputs, causal && !own)?.map(|bias| spread(bias, queries, keys)).transpose()?;
+        // Were the scale left to Burn, some GPUs would compute in half precision whatever the inputs are.
         let options = AttentionModuleOptions { scale: Some(scale), softcap: None, is_causal: own };
         let (key, value) = (inputs.key.clone().raw(), inputs.value.clone().raw());
         let bias = bias.map(Tensor::raw);

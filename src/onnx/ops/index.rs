@@ -27,7 +27,7 @@ pub(super) const OPS: Family = &[
 
 /// Indices that may count from the end, as ones from the start. On the host they are checked; a GPU does not wait for
 /// that.
-fn from_start(indices: Tensor, size: usize) -> Result<Tensor> {
+pub(super) fn from_start(indices: Tensor, size: usize) -> Result<Tensor> {
     let indices = indices.cast(DType::I64);
     if indices.device() != host() {
         let negative = indices.clone().compare_with(Compare::Less, 0.0)?;

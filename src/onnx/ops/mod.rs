@@ -2,19 +2,29 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
+mod boxes;
 mod constant;
 mod control;
 mod conv;
+mod fold;
+mod grid;
 mod index;
 mod layout;
 mod logic;
+mod loss;
 mod matmul;
+mod ngram;
 mod norm;
 mod pool;
 mod quantize;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
+mod sequence;
+mod signal;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -28,19 +38,29 @@ type Family = &'static [(&'static str, Op)];
 const ONNX: &[Family] = &[
     activation::OPS,
     arithmetic::OPS,
+    attention::OPS,
+    boxes::OPS,
     constant::OPS,
     control::OPS,
     conv::OPS,
+    fold::OPS,
+    grid::OPS,
     index::OPS,
     layout::OPS,
     logic::OPS,
+    loss::OPS,
     matmul::OPS,
+    ngram::OPS,
     norm::OPS,
     pool::OPS,
     quantize::OPS,
+    random::OPS,
     recurrent::OPS,
     reduce::OPS,
     resize::OPS,
+    sequence::OPS,
+    signal::OPS,
+    text::OPS,
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.

@@ -28,7 +28,7 @@
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
-//! * [`device`]: which backends this program was built with. [`models`]: where models lie. [`metrics`]: numbers.
+//! * [`device`]: which backends this program was built with. [`models`]: the model store. [`metrics`]: numbers.
 //!
 //! Batching, execution and supervision themselves are the crate `ekiden-actors`, which knows neither tensors nor HTTP.
 
@@ -42,6 +42,7 @@ pub mod metrics;
 pub mod models;
 pub mod runner;
 pub mod serving;
+mod suggest;
 pub mod value;
 
 pub use app::{App, AppBuilder, StartError};

@@ -13,7 +13,7 @@ use super::manifest::{self, FileEntry, Manifest};
 use super::tag::{ModelName, Tag};
 use super::verify::{self, Verified};
 use super::{ModelError, digest};
-use crate::serving::suggest;
+use crate::suggest::suggest;
 
 /// A model that is there, in the store or anywhere.
 #[derive(Clone, Debug, PartialEq)]

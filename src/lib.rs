@@ -40,9 +40,11 @@ pub mod http;
 mod isolation;
 pub mod metrics;
 pub mod models;
+mod onnx;
 pub mod runner;
 pub mod serving;
 mod suggest;
+mod transfer;
 pub mod value;
 
 pub use app::{App, AppBuilder, StartError};

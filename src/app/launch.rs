@@ -10,7 +10,9 @@ use crate::device;
 use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
 use crate::models::LocatedModel;
-use crate::runner::{Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared};
+use crate::runner::{
+    OpenContext, Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared,
+};
 use crate::serving::{MethodHandle, Model, RunnerEntry};
 
 /// A kind of runnable, without its type.
@@ -70,7 +72,8 @@ pub(super) struct KindOf<R: Runnable> {
 
 impl<R: Runnable> Kind for KindOf<R> {
     fn method_names(&self) -> Result<Vec<String>, String> {
-        Ok(declared::<R>()?.into_iter().map(|method| method.name).collect())
+        let params = self.read_params(None).map_err(|error| error.to_string())?;
+        Ok(declared::<R>(&OpenContext::on_host(params, Vec::new()))?.into_iter().map(|method| method.name).collect())
     }
 
     fn prepare(
@@ -79,17 +82,21 @@ impl<R: Runnable> Kind for KindOf<R> {
         models: Vec<LocatedModel>,
         isolated: Option<Isolated>,
     ) -> Result<Prepared, PrepareError> {
-        let methods = declared::<R>().map_err(|problem| {
-            PrepareError::Other(format!("runnable \"{}\" is declared wrongly: {problem}", options.runnable()))
-        })?;
+        let said = options.params.as_ref();
+        let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
+        let problem = |problem: &dyn std::fmt::Display| {
+            PrepareError::Other(format!("{origin}: runner \"{}\": {problem}", options.name))
+        };
+        let params = self
+            .read_params(said.map(|params| &params.value))
+            .map_err(|error| problem(&format_args!("{key}: {error}")))?;
+        let runnable = options.runnable();
+        let ctx = OpenContext::on_host(params, models);
+        let methods =
+            declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let said = options.params.as_ref();
-        let params = self.read_params(said.map(|params| &params.value)).map_err(|error| {
-            let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
-            PrepareError::Other(format!("{origin}: runner \"{}\": {key}: {error}", options.name))
-        })?;
         let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
         if isolated.is_some() {
             plan.reason.push_str(", in a process of its own");
@@ -100,15 +107,16 @@ impl<R: Runnable> Kind for KindOf<R> {
                 options.name, self.strategy
             ))
         })?;
-        let opener = Opener::<R> { params, models, methods: methods.into() };
+        let opener = Opener::<R>::new(ctx, methods);
         let launch = launcher(&options, opener, plan.clone(), executors, isolated);
         Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
-        let methods = declared::<R>().map_err(OpenError::new)?;
         let params = self.read_params(opening.params.as_ref()).map_err(OpenError::new)?;
-        let opener = Opener::<R> { params, models: opening.models.clone(), methods: methods.into() };
+        let ctx = OpenContext::on_host(params, opening.models.clone());
+        let methods = declared::<R>(&ctx).map_err(OpenError::new)?;
+        let opener = Opener::<R>::new(ctx, methods);
         let place = Placement { device: opening.device.clone(), threads: opening.threads };
         Ok(Box::new(opener.open(&place)?))
     }

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use ekiden::app::AppBuilder;
+use ekiden::runner::Onnx;
 use ekiden::{App, StartError};
 
 use crate::iris::IrisClf;
@@ -34,8 +35,15 @@ configuration is wrong; 130 a second signal ended a server that was finishing it
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the runners of a configuration over HTTP
+    /// Serve the runners of a configuration, or one ONNX file, over HTTP
+    #[command(after_help = serve::EXAMPLES)]
     Serve {
+        /// Serve this ONNX file alone, without a configuration
+        #[arg(value_name = "MODEL.onnx", conflicts_with = "config")]
+        model: Option<PathBuf>,
+        /// What to call its runner [default: the file's name]
+        #[arg(long, value_name = "NAME", requires = "model")]
+        name: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
         /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
@@ -123,7 +131,10 @@ impl From<StartError> for Failure {
 pub(crate) fn run() -> ExitCode {
     App::run_child(|| runnables(App::builder()));
     let done = match Cli::parse().command {
-        Command::Serve { config, bind, admin_bind } => serve::serve(config, bind, admin_bind),
+        Command::Serve { model: Some(file), name, config, bind, admin_bind } => {
+            serve::serve_file(&file, name.as_deref(), config, (bind, admin_bind))
+        }
+        Command::Serve { model: None, config, bind, admin_bind, .. } => serve::serve(app(config), (bind, admin_bind)),
         Command::Check { file, set } => check::check(file, set),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_deref(), &url, json),
@@ -183,5 +194,5 @@ fn app(args: ConfigArgs) -> (AppBuilder, String) {
 
 /// What this program can run, in a child process as well.
 fn runnables(builder: AppBuilder) -> AppBuilder {
-    builder.runnable::<IrisClf>("iris_clf")
+    builder.runnable::<IrisClf>("iris_clf").runnable::<Onnx>("onnx")
 }

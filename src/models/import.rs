@@ -198,10 +198,18 @@ impl fmt::Debug for Import<'_> {
 }
 
 /// The files beside an ONNX file in which it keeps its larger tensors, relative to it.
-///
-/// Only the file itself says which they are, and nothing here reads ONNX yet: there are none.
-fn onnx_external_files(_onnx: &Path) -> Result<Vec<FilePath>, ModelError> {
-    Ok(Vec::new())
+fn onnx_external_files(onnx: &Path) -> Result<Vec<FilePath>, ModelError> {
+    let problem = |problem: String| ModelError::Format { path: onnx.to_owned(), problem };
+    let files = crate::onnx::external_files(onnx).map_err(|error| {
+        let (error, place) = (error.to_string(), format!("{}: ", onnx.display()));
+        problem(error.strip_prefix(&place).unwrap_or(&error).to_owned())
+    })?;
+    files
+        .iter()
+        .map(|file| {
+            file.parse().map_err(|_| problem(format!("it keeps tensors in \"{file}\", which is not beside it")))
+        })
+        .collect()
 }
 
 fn name_of(path: &Path) -> Result<ModelName, ModelError> {

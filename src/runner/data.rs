@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 
 use super::tensor;
 use crate::device;
+use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
+use crate::transfer;
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
 
 /// One input of all calls of a batch, as a method's parameter is made from it.
@@ -46,6 +48,15 @@ impl InputBatch<'_> {
             _ => Err(MethodError::failed("an input of this kind cannot be batched")),
         }
     }
+}
+
+/// One input of all calls of a batch as it is, whatever its spec: a tensor, or texts.
+pub(super) fn given(batch: &InputBatch<'_>) -> Result<Given, MethodError> {
+    if matches!(batch.values().next(), Some((Value::List(_), _))) {
+        return Vec::<String>::gather(batch).map(Given::Texts);
+    }
+    let dim = batch.batching.map(|batching| batching.input_dim);
+    tensor::gathered(&batch.arrays()?, dim).map(Given::Tensor).map_err(MethodError::failed)
 }
 
 /// What a method returned, on its way back from the device: everything is read in one synchronization.
@@ -92,7 +103,7 @@ impl ReadBack {
                 Pending::Host(value) => Ok(value),
                 Pending::Tensor => {
                     let data = read.next().ok_or_else(|| MethodError::failed("the device lost an output"))?;
-                    tensor::array(data).map(Value::Tensor).map_err(MethodError::failed)
+                    transfer::array(data).map(Value::Tensor).map_err(MethodError::failed)
                 }
             })
             .collect::<Result<Values, MethodError>>()?;
@@ -227,7 +238,7 @@ where
 
     fn into_value(self) -> Result<Value, String> {
         let data = self.try_into_data().map_err(|error| error.to_string())?;
-        tensor::array(data).map(Value::Tensor)
+        transfer::array(data).map(Value::Tensor)
     }
 
     fn from_value(value: Value) -> Result<Self, String> {

@@ -9,7 +9,7 @@ use super::methods::{self, Outputs};
 use super::open::Opener;
 use super::strategy::Placement;
 use super::typed::IntoInputs;
-use super::{Runnable, Runner};
+use super::{OpenContext, Runnable, Runner};
 use crate::device::DeviceName;
 use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
@@ -43,12 +43,12 @@ impl<R: Runnable> LocalRunner<R> {
             runner = runner.name,
             "init_local ignores the runner's resources, strategy and limits: it runs on the CPU, on the caller's thread"
         );
-        let methods = super::declared::<R>().map_err(LocalError::Declaration)?;
-        let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
         let asked = runner.model.into_iter().chain(runner.models);
         let models = asked.map(LocatedModel::find).collect::<Result<_, _>>();
-        let models = models.map_err(|error| LocalError::Open(error.into()))?;
-        let opener = Opener { params: runner.params, models, methods: methods.into() };
+        let ctx = OpenContext::on_host(runner.params, models.map_err(|error| LocalError::Open(error.into()))?);
+        let methods = super::declared::<R>(&ctx).map_err(LocalError::Declaration)?;
+        let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
+        let opener = Opener::new(ctx, methods);
         let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
         let opened = opener.open(&place).map_err(LocalError::Open)?;
         Ok(Self {

@@ -6,10 +6,11 @@ use std::marker::PhantomData;
 use burn::tensor::Device;
 use ekiden_actors::{CallError, Fault, MethodError, Part};
 
-use super::data::{Data, InputBatch, ReadBack};
+use super::data::{self, Data, InputBatch, ReadBack};
 use super::tensor;
+use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
-use crate::value::{Batching, Signature, TensorSpec, ValueSpec, Values};
+use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec, Values};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
 #[derive(Clone, Debug)]
@@ -257,6 +258,23 @@ impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
     }
 }
 
+/// A method whose inputs and outputs are known only when a model has been read.
+struct Dynamic<F>(F);
+
+impl<R, F> Run<R> for Dynamic<F>
+where
+    F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError>,
+{
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
+        let Place { device, signature } = *at;
+        let given = |index| data::given(&InputBatch { parts, index, batching: signature.batching, device });
+        let inputs: Result<Vec<Given>, MethodError> = (0..signature.inputs.len()).map(given).collect();
+        let mut back = ReadBack::default();
+        (self.0)(runnable, inputs?)?.into_iter().for_each(|value| back.host(value));
+        back.finish()
+    }
+}
+
 /// The methods of a runnable, as [`Runnable::methods`](crate::Runnable::methods) declares them.
 pub struct Methods<R> {
     declared: Vec<Declared<R>>,
@@ -264,6 +282,8 @@ pub struct Methods<R> {
 
 struct Declared<R> {
     name: String,
+    /// Of a method whose Rust types say nothing of its inputs and outputs.
+    signature: Option<Signature>,
     run: Box<dyn Run<R> + Send + Sync>,
     input_slots: Vec<Slot>,
     output_slots: Vec<Slot>,
@@ -282,6 +302,7 @@ impl<R: 'static> Methods<R> {
     pub fn add<A: 'static, F: MethodFn<R, A>>(&mut self, name: impl Into<String>, function: F) -> MethodBuilder<'_> {
         self.declared.push(Declared {
             name: name.into(),
+            signature: None,
             run: Box::new(Function { function, args: PhantomData }),
             input_slots: F::Inputs::slots(),
             output_slots: F::Output::slots(),
@@ -293,6 +314,24 @@ impl<R: 'static> Methods<R> {
         let last = self.declared.len() - 1;
         let Declared { inputs, outputs, batching, warm_up, .. } = &mut self.declared[last];
         MethodBuilder { inputs, outputs, batching, warm_up }
+    }
+
+    /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
+    pub(super) fn add_values<F>(&mut self, name: &str, signature: Signature, warm_up: bool, function: F)
+    where
+        F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
+    {
+        self.declared.push(Declared {
+            name: name.to_owned(),
+            signature: Some(signature),
+            run: Box::new(Dynamic(function)),
+            input_slots: Vec::new(),
+            output_slots: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            batching: None,
+            warm_up,
+        });
     }
 
     /// Checks the declarations.
@@ -323,6 +362,9 @@ impl<R> Declared<R> {
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if self.name.is_empty() || !self.name.chars().all(valid) {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
+        }
+        if let Some(signature) = self.signature {
+            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run });
         }
         if self.batching.is_some() && self.input_slots.is_empty() {
             return Err("a method without inputs has no rows, and cannot be batchable".to_owned());

@@ -3,13 +3,14 @@
 //! In reading order: `runnable` (what users write), `data` and `methods` (the types and functions of its methods),
 //! `builder` (a runner in code), `strategy` (from resources to executors), `open` (the factory that supervisors hold),
 //! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
-//! (from saved models to runners and modules).
+//! (from saved models to runners and modules), `onnx` (files that need no code).
 
 mod builder;
 mod data;
 mod local;
 mod methods;
 mod model;
+mod onnx;
 mod open;
 mod rows;
 mod runnable;
@@ -22,6 +23,7 @@ pub use builder::{MethodConfig, Runner};
 pub use data::{Data, InputBatch, Json, Kind, ReadBack};
 pub use local::{LocalError, LocalMethod, LocalRunner};
 pub use methods::{InputParts, Inputs, MethodBuilder, MethodFn, Methods, NamedSpec, Outputs, Slot};
+pub use onnx::{Onnx, OnnxParams};
 pub use rows::Rows;
 pub use runnable::{OpenContext, ResourceKind, Runnable};
 pub use strategy::{DefaultStrategy, Placement, Plan, PlanError, Resources, Strategy, Support};
@@ -31,9 +33,9 @@ pub use weights::{Weights, WeightsError, WeightsMismatch};
 pub(crate) use methods::Method as DeclaredMethod;
 pub(crate) use open::{Opener, RunnerFactory, on_pool};
 
-/// The methods that `R` declares.
-pub(crate) fn declared<R: Runnable>() -> Result<Vec<DeclaredMethod<R>>, String> {
+/// The methods that `R` declares with these parameters and models.
+pub(crate) fn declared<R: Runnable>(ctx: &OpenContext<R::Params>) -> Result<Vec<DeclaredMethod<R>>, String> {
     let mut methods = Methods::new();
-    R::methods(&mut methods);
-    methods.build()
+    R::declare(ctx, &mut methods).map_err(|error| error.to_string())?;
+    methods.build().map_err(|problem| format!("it is declared wrongly: {problem}"))
 }

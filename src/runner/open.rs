@@ -24,6 +24,10 @@ pub(crate) struct Opener<R: Runnable> {
 }
 
 impl<R: Runnable> Opener<R> {
+    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>) -> Self {
+        Self { params: ctx.params, models: ctx.models, methods: methods.into() }
+    }
+
     /// Opens it on this thread.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
         let device = device::open(&place.device)?;

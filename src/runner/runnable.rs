@@ -41,6 +41,17 @@ pub trait Runnable: Sized + 'static {
 
     /// Declares its methods.
     fn methods(methods: &mut Methods<Self>);
+
+    /// Declares its methods where they depend on its parameters or models, as those of a graph in a file do. It is called
+    /// whenever a configuration is checked; the device of `ctx` is the CPU.
+    ///
+    /// # Errors
+    /// Why they cannot be told.
+    fn declare(ctx: &OpenContext<Self::Params>, methods: &mut Methods<Self>) -> Result<(), OpenError> {
+        let _ = ctx;
+        Self::methods(methods);
+        Ok(())
+    }
 }
 
 /// What a runnable is given when it is opened.
@@ -53,6 +64,11 @@ pub struct OpenContext<P> {
 }
 
 impl<P> OpenContext<P> {
+    /// Before there are executors.
+    pub(crate) fn on_host(params: P, models: Vec<LocatedModel>) -> Self {
+        Self { params, device: Device::flex(), threads: 1, models }
+    }
+
     /// The device to put weights and inputs on.
     pub fn device(&self) -> &Device {
         &self.device

@@ -1,0 +1,25 @@
+//! ONNX graphs, run on Burn as they are.
+//!
+//! In reading order: `file` (from bytes to messages), `model` (a graph with its signature), `probe` (what a graph does with
+//! batches), `graph` (a graph made ready for one device, and how it runs), `node` and `value` (what an operator is given),
+//! `tensor` (rank and dtype at run time, on Burn's primitives), `ops` (the operators, one family a file), `data` (constants),
+//! `error`.
+
+mod batch;
+mod data;
+mod error;
+mod file;
+mod graph;
+mod model;
+mod node;
+mod ops;
+mod probe;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub(crate) use error::{Fault, OpError};
+pub(crate) use file::external_files;
+pub(crate) use model::{Given, Model, Session};
+pub(crate) use probe::Description;

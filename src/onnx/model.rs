@@ -1,0 +1,238 @@
+//! A model: its graph, and what goes in and comes out.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, TensorData};
+use onnx_ir::{ModelProto, TypeProto, ValueInfoProto};
+
+use super::data::{self, Externals, STRING};
+use super::error::{LoadError, OpError};
+use super::file::{self, contained};
+use super::graph::{Compiler, Graph, host};
+use super::tensor::Tensor;
+use super::value::{Strings, Value};
+use crate::value::DType;
+
+/// What one input or output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Port {
+    pub(super) name: String,
+    /// `None` for strings.
+    pub(super) dtype: Option<DType>,
+    /// Its sizes, `None` where the file leaves them open; `None` altogether where it leaves open how many there are.
+    pub(super) dims: Option<Vec<Option<usize>>>,
+}
+
+/// A model that was read from a file and can be run on the host.
+#[derive(Debug)]
+pub(crate) struct Model {
+    path: PathBuf,
+    pub(super) inputs: Vec<Port>,
+    pub(super) outputs: Vec<Port>,
+    graph: Arc<Graph>,
+}
+
+/// One input of a run.
+#[derive(Clone, Debug)]
+pub(crate) enum Given {
+    /// A tensor; of shape `[1]` where a scalar is meant.
+    Tensor(TensorData),
+    /// Strings, one a row.
+    Texts(Vec<String>),
+}
+
+/// A model on a device.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    graph: Arc<Graph>,
+    device: DispatchDevice,
+    /// For each input whether it is a scalar, and how many dimensions it has where it is known.
+    ranks: Arc<[Option<usize>]>,
+}
+
+impl Model {
+    /// Reads a file, and makes its graph ready to run on the host.
+    ///
+    /// # Errors
+    /// [`LoadError`]: everything that is not supported, or the first thing that is wrong.
+    pub(crate) fn load(path: &Path) -> Result<Self, LoadError> {
+        let invalid = |problem: String| LoadError::Invalid { path: path.to_owned(), problem };
+        let mut proto = file::read(path)?;
+        let names: Vec<String> = proto.graph.output.iter().map(|output| output.name.clone()).collect();
+        without_maps(&mut proto);
+        let constants: Vec<&str> = proto.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let inputs = proto.graph.input.iter().filter(|input| !constants.contains(&input.name.as_str()));
+        let inputs: Result<Vec<Port>, String> = inputs.map(|input| port("input", input)).collect();
+        let outputs: Result<Vec<Port>, String> =
+            proto.graph.output.iter().map(|output| port("output", output)).collect();
+        let mut outputs = outputs.map_err(invalid)?;
+        for (output, name) in outputs.iter_mut().zip(names) {
+            output.name = name;
+        }
+        let inputs = inputs.map_err(invalid)?;
+        let graph = Arc::new(ready(path, &proto, &inputs, &host())?);
+        Ok(Self { path: path.to_owned(), inputs, outputs, graph })
+    }
+
+    /// Where it was read from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model on a device. On the host, nothing is read or computed again.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub(crate) fn session(&self, device: &Device) -> Result<Session, LoadError> {
+        let device = device.as_dispatch().clone();
+        let graph = if device == host() {
+            Arc::clone(&self.graph)
+        } else {
+            let mut proto = file::read(&self.path)?;
+            without_maps(&mut proto);
+            Arc::new(ready(&self.path, &proto, &self.inputs, &device)?)
+        };
+        let ranks = self.inputs.iter().map(|input| input.dims.as_ref().map(Vec::len)).collect();
+        Ok(Session { graph, device, ranks })
+    }
+}
+
+impl Session {
+    /// Runs the graph, and reads what comes out.
+    ///
+    /// # Errors
+    /// [`OpError`], which says at which node.
+    pub(crate) fn run(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
+        let given = inputs.into_iter().zip(self.ranks.iter()).map(|(input, rank)| match input {
+            Given::Tensor(data) => Value::Tensor(Tensor::from_data(data, *rank == Some(0), &self.device)),
+            Given::Texts(texts) => {
+                let mut dims = vec![1; rank.unwrap_or(1).max(1)];
+                dims[0] = texts.len();
+                Value::Strings(Strings::new(texts, dims))
+            }
+        });
+        self.graph.run(given.collect(), &[])?.into_iter().map(read).collect()
+    }
+}
+
+/// What goes out of the graph: strings row by row.
+fn read(value: Value) -> Result<crate::value::Value, OpError> {
+    match value {
+        Value::Tensor(tensor) => tensor.to_array().map(crate::value::Value::Tensor),
+        Value::Strings(strings) => {
+            let rows = strings.dims.first().copied().unwrap_or(1);
+            let each = strings.items.len().checked_div(rows).unwrap_or(0);
+            let text = |text: &String| serde_json::Value::from(text.as_str());
+            let rows = match each {
+                1 => strings.items.iter().map(text).collect(),
+                _ => strings.items.chunks(each.max(1)).map(|row| row.iter().map(text).collect()).collect(),
+            };
+            Ok(crate::value::Value::List(rows))
+        }
+        other => Err(OpError::new(format!("an output is {}", other.name()))),
+    }
+}
+
+/// The graph for a device; one that was exported with a batch of one row takes any, where that can be done.
+fn ready(path: &Path, proto: &ModelProto, inputs: &[Port], device: &DispatchDevice) -> Result<Graph, LoadError> {
+    let graph = compile(path, proto, device)?;
+    let (Some(one), Some(two)) = (rows(inputs, 1, device), rows(inputs, 2, device)) else { return Ok(graph) };
+    let freed = contained(|| graph.clone().with_free_batch(one, two));
+    Ok(match freed {
+        Ok(Ok(freed)) => freed,
+        Ok(Err(error)) => {
+            tracing::debug!(file = %path.display(), %error, "the batch of one row cannot be freed");
+            graph
+        }
+        Err(_) => graph,
+    })
+}
+
+/// Inputs of ones with so many rows, where every input has one row in the file.
+fn rows(inputs: &[Port], rows: usize, device: &DispatchDevice) -> Option<Vec<Value>> {
+    let input = |port: &Port| {
+        let dims: Option<Vec<usize>> = port.dims.as_ref()?.iter().copied().collect();
+        let mut dims = dims.filter(|dims| dims.first() == Some(&1))?;
+        dims[0] = rows;
+        Tensor::full(&dims, burn::tensor::Scalar::Int(1), port.dtype?, device).ok().map(Value::Tensor)
+    };
+    inputs.iter().map(input).collect()
+}
+
+fn compile(path: &Path, proto: &ModelProto, device: &DispatchDevice) -> Result<Graph, LoadError> {
+    let invalid = |problem: String| LoadError::Invalid { path: path.to_owned(), problem };
+    if !proto.functions.is_empty() {
+        return Err(invalid(
+            "it defines functions of its own, which are not supported; export it with them inlined".to_owned(),
+        ));
+    }
+    let opsets: HashMap<String, i64> = proto
+        .opset_import
+        .iter()
+        .map(|set| (if set.domain == "ai.onnx" { String::new() } else { set.domain.clone() }, set.version))
+        .collect();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut compiler = Compiler { device, externals: Externals::new(folder), opsets, missing: Vec::new() };
+    let graph = contained(|| compiler.compile(&proto.graph)).and_then(|graph| graph).map_err(invalid)?;
+    if !compiler.missing.is_empty() {
+        return Err(LoadError::Unsupported { path: path.to_owned(), missing: compiler.missing });
+    }
+    Ok(graph)
+}
+
+/// Classifiers of scikit-learn end in a node that makes a map of class to probability of each row of probabilities. The
+/// rows themselves are what is served: the output keeps its name, and is what went into that node.
+fn without_maps(proto: &mut ModelProto) {
+    let Some(graph) = proto.graph.as_mut() else { return };
+    for output in &mut graph.output {
+        let zip = graph.node.iter().find(|node| node.op_type == "ZipMap" && node.output.contains(&output.name));
+        let Some(input) = zip.and_then(|node| node.input.first()) else { continue };
+        let known = graph.value_info.iter().find(|info| info.name == *input);
+        output.type_ = known.map_or_else(Default::default, |info| info.type_.clone());
+        output.name.clone_from(input);
+    }
+}
+
+/// What the file says of an input or output.
+fn port(what: &str, info: &ValueInfoProto) -> Result<Port, String> {
+    let name = info.name.clone();
+    let Some(info) = info.type_.as_ref() else { return Ok(Port { name, dtype: Some(DType::F32), dims: None }) };
+    if !info.has_tensor_type() {
+        return Err(format!("{what} \"{name}\" is {}, which cannot be served", kind(info)));
+    }
+    let tensor = info.tensor_type();
+    let dtype = match tensor.elem_type {
+        STRING => None,
+        // What classifiers leave open are probabilities.
+        0 => Some(DType::F32),
+        number => Some(data::dtype(number).ok_or_else(|| {
+            format!("{what} \"{name}\" is of dtype {}, which is not supported", data::dtype_name(number))
+        })?),
+    };
+    let dims = tensor.shape.as_ref().map(|shape| {
+        let size = |value: i64| usize::try_from(value).ok().filter(|&size| size > 0);
+        shape.dim.iter().map(|dim| if dim.has_dim_value() { size(dim.dim_value()) } else { None }).collect()
+    });
+    Ok(Port { name, dtype, dims })
+}
+
+fn kind(info: &TypeProto) -> &'static str {
+    if info.has_sequence_type() {
+        "a sequence"
+    } else if info.has_map_type() {
+        "a map"
+    } else if info.has_optional_type() {
+        "an optional value"
+    } else {
+        "no tensor"
+    }
+}
+
+/// Makes the graph of a model ready to run on values, for tests.
+#[cfg(test)]
+pub(super) fn load_values(path: &Path, proto: &ModelProto) -> Result<Graph, LoadError> {
+    compile(path, proto, &host())
+}

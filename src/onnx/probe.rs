@@ -1,0 +1,254 @@
+//! What a graph does with batches: found out by running it.
+//!
+//! A file does not say which dimension is the batch's, and one exported with a batch of 1 often serves any. So the graph is
+//! run on one row, on another, and on both: where the answers are the same, calls may share a batch.
+
+use burn::tensor::TensorData;
+use fastrand::Rng;
+
+use super::error::OpError;
+use super::file::contained;
+use super::model::{Given, Model, Port, Session};
+use crate::transfer;
+use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueSpec};
+
+/// Sizes to try where the file leaves one open that is not the batch's: a sequence's length, an image's side.
+const SIZES: [usize; 6] = [8, 32, 1, 2, 64, 224];
+
+/// Elements of one input, at most, to try a graph on.
+const MOST: usize = 1 << 26;
+
+/// What a model is served as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub(crate) signature: Signature,
+    /// Why calls do not share batches, where they do not.
+    pub(crate) unbatched: Option<String>,
+    /// Whether the graph has run on inputs of these shapes, all of which are known but for the batch.
+    pub(crate) tried: bool,
+}
+
+/// One input of a trial: rows along dimension 0.
+#[derive(Clone)]
+enum Trial {
+    Array(Array),
+    Texts(Vec<String>),
+}
+
+impl Trial {
+    /// Values that most graphs can do something with: floats about 0, integers that are 0 or 1, any bytes.
+    fn random(port: &Port, dims: &[usize], rng: &mut Rng) -> Option<Self> {
+        let count =
+            dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)).filter(|&count| count <= MOST)?;
+        let Some(dtype) = port.dtype else {
+            return Some(Self::Texts((0..dims.first().copied().unwrap_or(1)).map(|_| "a".to_owned()).collect()));
+        };
+        macro_rules! of {
+            ($type:ty, $value:expr) => {
+                Array::new((0..count).map(|_| $value as $type).collect::<Vec<$type>>(), dims)
+            };
+        }
+        let float = |rng: &mut Rng| rng.f32() * 2.0 - 1.0;
+        let array = match dtype {
+            DType::F32 => of!(f32, float(rng)),
+            DType::F64 => of!(f64, float(rng)),
+            DType::F16 => Array::new((0..count).map(|_| half::f16::from_f32(float(rng))).collect(), dims),
+            DType::BF16 => Array::new((0..count).map(|_| half::bf16::from_f32(float(rng))).collect(), dims),
+            DType::U8 => of!(u8, rng.u8(..)),
+            DType::I8 => of!(i8, rng.i8(..)),
+            DType::Bool => Array::from_bools((0..count).map(|_| rng.bool()).collect(), dims),
+            DType::U16 => of!(u16, rng.bool()),
+            DType::U32 => of!(u32, rng.bool()),
+            DType::U64 => of!(u64, rng.bool()),
+            DType::I16 => of!(i16, rng.bool()),
+            DType::I32 => of!(i32, rng.bool()),
+            DType::I64 => of!(i64, rng.bool()),
+        };
+        array.ok().map(Self::Array)
+    }
+
+    fn row(&self, row: usize) -> Option<Self> {
+        match self {
+            Self::Array(array) => array.slice(0, row..row + 1).map(Self::Array),
+            Self::Texts(texts) => texts.get(row).map(|text| Self::Texts(vec![text.clone()])),
+        }
+    }
+
+    fn given(&self) -> Given {
+        match self {
+            Self::Array(array) => Given::Tensor(transfer::whole_data(array)),
+            Self::Texts(texts) => Given::Texts(texts.clone()),
+        }
+    }
+}
+
+/// Runs a trial. A kernel that panics has failed.
+fn run(session: &Session, inputs: &[Trial]) -> Result<Vec<Value>, String> {
+    let given = inputs.iter().map(Trial::given).collect();
+    contained(|| session.run(given)).and_then(|outcome| outcome.map_err(|error: OpError| error.to_string()))
+}
+
+impl Model {
+    /// Finds out what the model is served as.
+    pub(crate) fn describe(&self, session: &Session) -> Description {
+        let mut rng = Rng::with_seed(7);
+        let mut problem = match self.rowless() {
+            Some(problem) => problem,
+            None => match self.batched(session, &mut rng) {
+                Ok(description) => return description,
+                Err(problem) => problem,
+            },
+        };
+        // As the file says, then: one call at a time.
+        let mut outputs = None;
+        for &size in self.sizes(false) {
+            let trials: Option<Vec<Trial>> =
+                self.inputs.iter().map(|port| Trial::random(port, &sized(port, None, size), &mut rng)).collect();
+            match trials.map(|trials| run(session, &trials)) {
+                Some(Ok(found)) => {
+                    outputs = Some(found);
+                    break;
+                }
+                Some(Err(error)) => {
+                    problem = format!("{problem}; and it does not run on inputs as the file describes them: {error}")
+                }
+                None => {}
+            }
+        }
+        let inputs = self.inputs.iter().map(|port| spec(port, port.dims.clone())).collect();
+        let specs = self
+            .outputs
+            .iter()
+            .enumerate()
+            .map(|(at, port)| spec(port, observed(port, outputs.as_ref().and_then(|outputs| outputs.get(at)))));
+        let known =
+            self.inputs.iter().all(|port| port.dims.as_ref().is_some_and(|dims| dims.iter().all(Option::is_some)));
+        let tried = outputs.is_some() && known && self.inputs.iter().all(|port| port.dtype.is_some());
+        let signature = Signature { inputs, outputs: specs.collect(), batching: None };
+        Description { signature, unbatched: Some(problem), tried }
+    }
+
+    /// Why there can be no rows.
+    fn rowless(&self) -> Option<String> {
+        if self.inputs.is_empty() {
+            return Some("it has no inputs".to_owned());
+        }
+        let scalar = |port: &&Port| port.dims.as_ref().is_none_or(Vec::is_empty);
+        let port = self.inputs.iter().find(scalar)?;
+        Some(match port.dims {
+            Some(_) => format!("input \"{}\" is a scalar", port.name),
+            None => format!("the file does not say how many dimensions input \"{}\" has", port.name),
+        })
+    }
+
+    /// Sizes to try; one where none is open.
+    fn sizes(&self, batched: bool) -> &'static [usize] {
+        let open = |port: &Port| port.dims.iter().flatten().skip(usize::from(batched)).any(Option::is_none);
+        if self.inputs.iter().any(open) { &SIZES } else { &SIZES[..1] }
+    }
+
+    fn batched(&self, session: &Session, rng: &mut Rng) -> Result<Description, String> {
+        let mut problem = String::new();
+        for &size in self.sizes(true) {
+            let trials: Option<Vec<Trial>> =
+                self.inputs.iter().map(|port| Trial::random(port, &sized(port, Some(2), size), rng)).collect();
+            let both = trials.ok_or("its inputs are too large to try it")?;
+            let row = |row: usize| -> Option<Vec<Trial>> { both.iter().map(|trial| trial.row(row)).collect() };
+            let (Some(first), Some(second)) = (row(0), row(1)) else { continue };
+            let alone = match run(session, &first) {
+                Ok(alone) => alone,
+                Err(error) => {
+                    if problem.is_empty() {
+                        problem = format!("it does not run on a batch of one row: {error}");
+                    }
+                    continue;
+                }
+            };
+            let second =
+                run(session, &second).map_err(|error| format!("it does not run on a batch of one row: {error}"))?;
+            let together =
+                run(session, &both).map_err(|error| format!("it does not run on a batch of two rows: {error}"))?;
+            for (at, port) in self.outputs.iter().enumerate() {
+                let (Some(a), Some(b), Some(both)) = (alone.get(at), second.get(at), together.get(at)) else {
+                    return Err(format!("output \"{}\" is missing", port.name));
+                };
+                same_rows(both, [a, b]).map_err(|problem| format!("output \"{}\": {problem}", port.name))?;
+            }
+            return Ok(self.as_batched(&together));
+        }
+        Err(problem)
+    }
+
+    fn as_batched(&self, outputs: &[Value]) -> Description {
+        let free = |dims: Option<Vec<Option<usize>>>| {
+            dims.map(|dims| dims.into_iter().enumerate().map(|(at, dim)| if at == 0 { None } else { dim }).collect())
+        };
+        let inputs: Vec<ValueSpec> = self.inputs.iter().map(|port| spec(port, free(port.dims.clone()))).collect();
+        let outputs = self
+            .outputs
+            .iter()
+            .zip(outputs)
+            .map(|(port, value)| spec(port, free(observed(port, Some(value)))))
+            .collect();
+        let known = |port: &Port| port.dims.iter().flatten().skip(1).all(Option::is_some) && port.dtype.is_some();
+        let signature = Signature { inputs, outputs, batching: Some(Batching { input_dim: 0, output_dim: 0 }) };
+        Description { signature, unbatched: None, tried: self.inputs.iter().all(known) }
+    }
+}
+
+/// The sizes of an input: `rows` along dimension 0, where given, and `size` where the file leaves it open.
+fn sized(port: &Port, rows: Option<usize>, size: usize) -> Vec<usize> {
+    let dims = port.dims.iter().flatten().enumerate();
+    dims.map(|(at, dim)| rows.filter(|_| at == 0).unwrap_or(dim.unwrap_or(size))).collect()
+}
+
+/// The sizes of an output: those that the file gives and a run has confirmed. What has come out has a rank, at least.
+fn observed(port: &Port, value: Option<&Value>) -> Option<Vec<Option<usize>>> {
+    let Some(Value::Tensor(array)) = value else { return port.dims.clone() };
+    let found = array.shape().dims();
+    let said = port.dims.as_ref().filter(|dims| dims.len() == found.len());
+    let size = |(at, &size): (usize, &usize)| said.and_then(|dims| dims[at]).filter(|&said| said == size);
+    Some(found.iter().enumerate().map(size).collect())
+}
+
+fn spec(port: &Port, dims: Option<Vec<Option<usize>>>) -> ValueSpec {
+    let Some(dtype) = port.dtype else { return ValueSpec::List(port.name.clone()) };
+    match dims {
+        Some(dims) => TensorSpec::new(&port.name, dtype, dims).into(),
+        None => TensorSpec::any_rank(&port.name, dtype).into(),
+    }
+}
+
+/// Whether the rows of `both` are what came out for each row alone.
+fn same_rows(both: &Value, alone: [&Value; 2]) -> Result<(), String> {
+    let rows = [both.rows(0), alone[0].rows(0), alone[1].rows(0)];
+    if rows != [Some(2), Some(1), Some(1)] {
+        return Err("it has no row for each row of the inputs".to_owned());
+    }
+    for (row, alone) in alone.into_iter().enumerate() {
+        let same = match (both, alone) {
+            (Value::List(both), Value::List(alone)) => both.get(row) == alone.first(),
+            (Value::Tensor(both), Value::Tensor(alone)) => {
+                both.slice(0, row..row + 1).is_some_and(|part| part.shape() == alone.shape() && close(&part, alone))
+            }
+            _ => false,
+        };
+        if !same {
+            return Err("a row's answer depends on the other rows".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Equal but for rounding, which larger batches do in another order.
+fn close(a: &Array, b: &Array) -> bool {
+    let numbers = |array: &Array| {
+        let data: TensorData = transfer::whole_data(array).convert::<f64>();
+        data.to_vec::<f64>().unwrap_or_default()
+    };
+    let (a, b) = (numbers(a), numbers(b));
+    let scale =
+        b.iter().copied().filter(|value| value.is_finite()).fold(0.0, |scale: f64, value| scale.max(value.abs()));
+    a.len() == b.len()
+        && a.iter().zip(&b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-3 * scale)
+}

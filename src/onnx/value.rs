@@ -1,0 +1,74 @@
+//! What flows along the edges of a graph.
+
+use std::sync::Arc;
+
+use super::error::OpError;
+use super::tensor::{Result, Tensor};
+
+/// What flows along an edge.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Tensor(Tensor),
+    Strings(Strings),
+    Sequence(Vec<Value>),
+    /// An optional value that is not there.
+    Nothing,
+}
+
+/// A tensor of strings: always on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Strings {
+    pub(super) items: Arc<[String]>,
+    pub(super) dims: Vec<usize>,
+}
+
+impl Strings {
+    pub(super) fn new(items: Vec<String>, dims: Vec<usize>) -> Self {
+        Self { items: items.into(), dims }
+    }
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl From<Strings> for Value {
+    fn from(strings: Strings) -> Self {
+        Self::Strings(strings)
+    }
+}
+
+impl Value {
+    /// What it is, for messages.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Tensor(_) => "a tensor",
+            Self::Strings(_) => "a tensor of strings",
+            Self::Sequence(_) => "a sequence",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    pub(super) fn tensor(self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor),
+            other => Err(OpError::new(format!("a tensor was expected, found {}", other.name()))),
+        }
+    }
+
+    pub(super) fn strings(self) -> Result<Strings> {
+        match self {
+            Self::Strings(strings) => Ok(strings),
+            other => Err(OpError::new(format!("a tensor of strings was expected, found {}", other.name()))),
+        }
+    }
+
+    pub(super) fn sequence(self) -> Result<Vec<Value>> {
+        match self {
+            Self::Sequence(values) => Ok(values),
+            other => Err(OpError::new(format!("a sequence was expected, found {}", other.name()))),
+        }
+    }
+}

@@ -84,7 +84,7 @@ impl Graph {
         let Some(sizes) = sizes else { return Ok(()) };
         let own = step.inputs.iter().flatten().find_map(|slot| inner.get(slot).copied()).unwrap_or(1);
         if own > 1 && step.node.operator != "Reshape" {
-            step.outputs.iter().flatten().for_each(|slot| drop(inner.insert(*slot, own)));
+            step.outputs.iter().flatten().for_each(|slot| _ = inner.insert(*slot, own));
         }
         match step.node.operator.as_str() {
             "Reshape" => {
@@ -101,7 +101,7 @@ impl Graph {
                 let place = place(ahead, one.get(axis + 1), &output.dims());
                 let left = ahead / output.dims().iter().take(place).product::<usize>().max(1);
                 if left > 1 {
-                    step.outputs.iter().flatten().for_each(|slot| drop(inner.insert(*slot, left)));
+                    step.outputs.iter().flatten().for_each(|slot| _ = inner.insert(*slot, left));
                 }
                 *target.get_mut(place).ok_or_else(|| OpError::new("a batch is reshaped to a scalar"))? = -1;
                 let length = target.len();

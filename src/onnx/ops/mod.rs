@@ -9,6 +9,7 @@ mod index;
 mod layout;
 mod logic;
 mod matmul;
+mod ml;
 mod norm;
 mod pool;
 mod reduce;
@@ -38,7 +39,7 @@ const ONNX: &[Family] = &[
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.
-const ML: &[Family] = &[];
+const ML: &[Family] = ml::OPS;
 
 static TABLE: LazyLock<HashMap<(&str, &str), Op>> = LazyLock::new(|| {
     let of = |domain: &'static str, families: &'static [Family]| {

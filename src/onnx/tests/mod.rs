@@ -1,3 +1,5 @@
 //! Files as they are exported, against what other runtimes answer; and files as they should not be.
 
 mod conformance;
+mod models;
+mod trees;

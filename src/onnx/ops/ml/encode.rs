@@ -139,8 +139,7 @@ fn one_hot_encoder(call: &mut Call<'_>) -> Result<Outputs> {
         return Err(OpError::caller("an element is of no known category"));
     }
     let width = integers(node, "cats_int64s").len().max(node.texts("cats_strings").map_or(0, <[String]>::len));
-    dims.push(width.max(keys.len()));
-    let width = dims[dims.len() - 1];
+    dims.push(width);
     let mut hot = vec![0_f32; count(&dims)?];
     for (row, at) in hot.chunks_exact_mut(width).zip(found) {
         if let Some(at) = at {

@@ -55,6 +55,23 @@ pub(super) enum Aggregate {
     Max,
 }
 
+/// What trees are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    pub(super) aggregate: Aggregate,
+    pub(super) targets: usize,
+    /// Whether sums are rounded to singles, as those are that models were made with: forests are often of two minds, and
+    /// then the last bit says which class it is.
+    pub(super) singles: bool,
+}
+
+impl Goal {
+    /// `a + b`.
+    pub(super) fn sum(&self, a: f64, b: f64) -> f64 {
+        if self.singles { f64::from((a + b) as f32) } else { a + b }
+    }
+}
+
 /// What a leaf adds to one target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vote {
@@ -117,8 +134,7 @@ pub(super) struct Ensemble {
     roots: Vec<usize>,
     votes: Vec<Vote>,
     members: Vec<Vec<f64>>,
-    aggregate: Aggregate,
-    targets: usize,
+    goal: Goal,
     /// Features that a row must have.
     features: usize,
 }
@@ -130,10 +146,10 @@ fn small(index: usize) -> Result<u32> {
 impl Ensemble {
     /// Lays out the trees with these roots. A node may be reached only once, so that nothing runs in circles; a leaf may
     /// be shared.
-    pub(super) fn new(described: &[Described], roots: &[usize], aggregate: Aggregate, targets: usize) -> Result<Self> {
+    pub(super) fn new(described: &[Described], roots: &[usize], goal: Goal) -> Result<Self> {
         let (nodes, votes, members) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ensemble = Self { nodes, roots: Vec::new(), votes, members, aggregate, targets, features: 0 };
-        if targets == 0 {
+        let mut ensemble = Self { nodes, roots: Vec::new(), votes, members, goal, features: 0 };
+        if goal.targets == 0 {
             return Err(OpError::new("the trees have no targets"));
         }
         let mut seen = vec![false; described.len()];
@@ -175,8 +191,8 @@ impl Ensemble {
     }
 
     fn leaf(&mut self, votes: &[Vote]) -> Result<()> {
-        if let Some(vote) = votes.iter().find(|vote| vote.target >= self.targets) {
-            return Err(OpError::new(format!("a leaf votes for target {} of {}", vote.target, self.targets)));
+        if let Some(vote) = votes.iter().find(|vote| vote.target >= self.goal.targets) {
+            return Err(OpError::new(format!("a leaf votes for target {} of {}", vote.target, self.goal.targets)));
         }
         let first = small(self.votes.len())?;
         self.votes.extend_from_slice(votes);
@@ -184,8 +200,8 @@ impl Ensemble {
         Ok(())
     }
 
-    pub(super) fn targets(&self) -> usize {
-        self.targets
+    pub(super) fn goal(&self) -> &Goal {
+        &self.goal
     }
 
     /// The scores of rows of `width` features: for each row one for each target.
@@ -195,13 +211,13 @@ impl Ensemble {
             return Err(OpError::caller(format!("the trees ask for {wanted} features, found rows of {width}")));
         }
         let rows_count = rows.len() / width.max(1);
-        let start = match self.aggregate {
+        let start = match self.goal.aggregate {
             Aggregate::Average | Aggregate::Sum => 0.0,
             Aggregate::Min => f64::INFINITY,
             Aggregate::Max => f64::NEG_INFINITY,
         };
-        let mut scores = vec![start; count(&[rows_count, self.targets])?];
-        let blocks = (BLOCK * width.max(1), BLOCK * self.targets);
+        let mut scores = vec![start; count(&[rows_count, self.goal.targets])?];
+        let blocks = (BLOCK * width.max(1), BLOCK * self.goal.targets);
         if rows_count.saturating_mul(self.roots.len()) >= PARALLEL {
             let pairs = rows.par_chunks(blocks.0).zip(scores.par_chunks_mut(blocks.1));
             pairs.for_each(|(rows, scores)| self.block(rows, width, scores));
@@ -214,20 +230,20 @@ impl Ensemble {
 
     fn block(&self, rows: &[f64], width: usize, scores: &mut [f64]) {
         for &root in &self.roots {
-            for (row, scores) in rows.chunks_exact(width).zip(scores.chunks_exact_mut(self.targets)) {
+            for (row, scores) in rows.chunks_exact(width).zip(scores.chunks_exact_mut(self.goal.targets)) {
                 let leaf = self.reach(root, row);
                 let first = leaf.other as usize;
                 for vote in &self.votes[first..first + leaf.feature()] {
                     let score = &mut scores[vote.target];
-                    *score = match self.aggregate {
-                        Aggregate::Average | Aggregate::Sum => *score + vote.weight,
+                    *score = match self.goal.aggregate {
+                        Aggregate::Average | Aggregate::Sum => self.goal.sum(*score, vote.weight),
                         Aggregate::Min => score.min(vote.weight),
                         Aggregate::Max => score.max(vote.weight),
                     };
                 }
             }
         }
-        match self.aggregate {
+        match self.goal.aggregate {
             Aggregate::Sum => {}
             Aggregate::Average => scores.iter_mut().for_each(|score| *score /= self.roots.len() as f64),
             // Nothing has voted for it.

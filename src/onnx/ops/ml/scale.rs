@@ -43,10 +43,10 @@ fn scaler(call: &mut Call<'_>) -> Result<Outputs> {
     one(x.cast(wide).sub(offset.clone().cast(wide))?.mul(scale.clone().cast(wide))?.cast(DType::F32))
 }
 
-/// Rows, each divided by its norm.
+/// Rows, each divided by its norm: of `MAX` the largest number, whatever the sizes of those below 0.
 fn normalizer(call: &mut Call<'_>) -> Result<Outputs> {
     let norm: fn(&[f64]) -> f64 = match call.node.text("norm", "MAX") {
-        "MAX" => |row| row.iter().fold(0.0, |norm, x| x.abs().max(norm)),
+        "MAX" => |row| row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         "L1" => |row| row.iter().map(|x| x.abs()).sum(),
         "L2" => |row| row.iter().map(|x| x * x).sum::<f64>().sqrt(),
         other => return Err(OpError::new(format!("the norm \"{other}\" is not supported"))),
@@ -56,7 +56,7 @@ fn normalizer(call: &mut Call<'_>) -> Result<Outputs> {
     let width = dims.last().copied().unwrap_or(1).max(1);
     for row in values.chunks_exact_mut(width) {
         let norm = norm(row);
-        if norm > 0.0 {
+        if norm != 0.0 {
             row.iter_mut().for_each(|x| *x /= norm);
         }
     }

@@ -101,6 +101,7 @@ COMMITTED = (
     "random_forest",
     "svc_rbf_probability",
     "svr_poly",
+    "tree_ordered",
     "tree_min",
     "tree_two_shares",
     "xgboost_missing",
@@ -377,7 +378,7 @@ def halves(count):
     return [np.round(x * 2) / 2]
 
 
-def trees(prefix, targets, count=7, positive=False, one_target=False):
+def trees(prefix, targets, count=7, positive=False, one_target=False, branches=BRANCHES):
     """Attributes of trees of random splits: each of one root, two branches, four leaves."""
     rng = np.random.default_rng(8)
     nodes = {"treeids": [], "nodeids": [], "featureids": [], "values": [], "modes": []}
@@ -390,7 +391,7 @@ def trees(prefix, targets, count=7, positive=False, one_target=False):
             nodes["nodeids"].append(node)
             nodes["featureids"].append(int(rng.integers(FEATURES)))
             nodes["values"].append(float(np.round(rng.normal() * 2) / 2))
-            nodes["modes"].append("LEAF" if leaf else BRANCHES[tree % len(BRANCHES)])
+            nodes["modes"].append("LEAF" if leaf else branches[tree % len(branches)])
             nodes["truenodeids"].append(0 if leaf else 2 * node + 1)
             nodes["falsenodeids"].append(0 if leaf else 2 * node + 2)
             nodes["missing_value_tracks_true"].append(int(rng.integers(2)))
@@ -403,8 +404,8 @@ def trees(prefix, targets, count=7, positive=False, one_target=False):
     return {f"nodes_{k}": v for k, v in nodes.items()} | {f"{prefix}_{k}": v for k, v in votes.items()}
 
 
-def tree_regressor(targets, **attributes):
-    made = trees("target", targets) | {"n_targets": targets} | attributes
+def tree_regressor(targets, branches=BRANCHES, **attributes):
+    made = trees("target", targets, branches=branches) | {"n_targets": targets} | attributes
     return operator("TreeEnsembleRegressor", ROWS, {"y": FLOAT}, halves, **made)
 
 
@@ -474,6 +475,7 @@ def tensor(values):
 INTS, TEXTS = {"x": (INT, [None, 3])}, {"x": (TEXT, [None, 1])}
 several(
     tree_average=tree_regressor(2, aggregate_function="AVERAGE", base_values=[0.5, -0.5]),
+    tree_ordered=tree_regressor(2, branches=BRANCHES[:4]),
     tree_min=tree_regressor(2, aggregate_function="MIN", base_values=[0.5, -0.5]),
     tree_max=tree_regressor(1, aggregate_function="MAX", base_values=[2.0]),
     tree_softmax=tree_regressor(3, post_transform="SOFTMAX"),

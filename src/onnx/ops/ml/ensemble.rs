@@ -1,8 +1,9 @@
 //! Trees side by side, as compact as running them asks for.
 //!
 //! All nodes of all trees lie in one array of 16 bytes each. Where a condition holds, the next node follows; where not, the
-//! node says which. Rows are taken in blocks, and each tree sees a whole block before the next tree does: so a tree that
-//! was fetched from memory is used often.
+//! node says which; a leaf leads to itself. Rows are taken in blocks, and each tree sees a whole block before the next tree
+//! does: so a tree that was fetched from memory is used often. And rows go down a tree together, so that while one waits
+//! for its node the others go on.
 
 use rayon::prelude::*;
 
@@ -12,10 +13,13 @@ use crate::onnx::tensor::{Result, count};
 /// Rows that a tree sees at a time.
 const BLOCK: usize = 64;
 
-/// Rows times trees from which on several threads are worth their start.
-const PARALLEL: usize = 1 << 13;
+/// Rows that go down a tree together.
+const LANES: usize = 8;
 
-/// Features that a row may have, and votes that a leaf may have: what fits beside a mode.
+/// Rows times trees from which on several threads are worth their start.
+const PARALLEL: usize = 1 << 12;
+
+/// Features that a row may have: what fits beside a mode.
 const MOST: usize = 1 << 24;
 
 /// What a node asks of a feature.
@@ -96,11 +100,11 @@ pub(super) enum Described {
     Leaf(Vec<Vote>),
 }
 
-/// A node as it is run. Of a leaf, `other` is the first of its votes, and `feature` how many there are; of a node that
-/// asks for members, `split` is the number of their list.
+/// A node as it is run. Of one that asks for members, `split` is the number of their list.
 #[derive(Clone, Copy, Debug)]
 struct Flat {
     split: f64,
+    /// The node where the condition does not hold.
     other: u32,
     /// The mode in the bits from 24, in bit 31 whether the condition holds for a missing feature.
     feature: u32,
@@ -127,16 +131,31 @@ impl Flat {
     }
 }
 
+/// A condition that is as good as another, and whether the two nodes that may be next change places. All four that order
+/// numbers become the first of them: what is less than `split` is at most the number before.
+fn plain(mode: Mode, split: f64, missing: bool) -> (Mode, f64, bool, bool) {
+    match mode {
+        Mode::Less if split > f64::NEG_INFINITY => (Mode::LessOrEqual, split.next_down(), missing, false),
+        Mode::GreaterOrEqual if split > f64::NEG_INFINITY => (Mode::LessOrEqual, split.next_down(), !missing, true),
+        Mode::Greater => (Mode::LessOrEqual, split, !missing, true),
+        other => (other, split, missing, false),
+    }
+}
+
 /// Trees that vote for targets.
 #[derive(Debug)]
 pub(super) struct Ensemble {
     nodes: Vec<Flat>,
-    roots: Vec<usize>,
+    roots: Vec<u32>,
     votes: Vec<Vote>,
+    /// For each node the end of its votes, which begin at the end of those of the node before.
+    ends: Vec<u32>,
     members: Vec<Vec<f64>>,
     goal: Goal,
     /// Features that a row must have.
     features: usize,
+    /// Whether all conditions are of [`Mode::LessOrEqual`].
+    plain: bool,
 }
 
 fn small(index: usize) -> Result<u32> {
@@ -147,14 +166,22 @@ impl Ensemble {
     /// Lays out the trees with these roots. A node may be reached only once, so that nothing runs in circles; a leaf may
     /// be shared.
     pub(super) fn new(described: &[Described], roots: &[usize], goal: Goal) -> Result<Self> {
-        let (nodes, votes, members) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ensemble = Self { nodes, roots: Vec::new(), votes, members, goal, features: 0 };
+        let mut ensemble = Self {
+            nodes: Vec::new(),
+            roots: Vec::with_capacity(roots.len()),
+            votes: Vec::new(),
+            ends: Vec::new(),
+            members: Vec::new(),
+            goal,
+            features: 1,
+            plain: true,
+        };
         if goal.targets == 0 {
             return Err(OpError::new("the trees have no targets"));
         }
         let mut seen = vec![false; described.len()];
         for &root in roots {
-            ensemble.roots.push(ensemble.nodes.len());
+            ensemble.roots.push(small(ensemble.nodes.len())?);
             ensemble.grow(described, root, &mut seen)?;
         }
         Ok(ensemble)
@@ -175,18 +202,27 @@ impl Ensemble {
                     if std::mem::replace(&mut seen[index], true) {
                         return Err(OpError::new(format!("node {index} of the trees is reached twice")));
                     }
-                    let mut flat = Flat { split: *split, ..Flat::new(*mode, *feature, *missing)? };
-                    if *mode == Mode::Member {
+                    let (mode, split, missing, swapped) = plain(*mode, *split, *missing);
+                    let mut flat = Flat { split, ..Flat::new(mode, *feature, missing)? };
+                    if mode == Mode::Member {
                         flat.split = self.members.len() as f64;
                         self.members.push(members.clone());
                     }
+                    self.plain &= mode == Mode::LessOrEqual;
                     self.features = self.features.max(feature + 1);
-                    self.nodes.push(flat);
-                    rest.push((*no, Some(here)));
-                    rest.push((*yes, None));
+                    self.push(flat)?;
+                    let (next, other) = if swapped { (*no, *yes) } else { (*yes, *no) };
+                    rest.push((other, Some(here)));
+                    rest.push((next, None));
                 }
             }
         }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Flat) -> Result<()> {
+        self.nodes.push(node);
+        self.ends.push(small(self.votes.len())?);
         Ok(())
     }
 
@@ -194,10 +230,10 @@ impl Ensemble {
         if let Some(vote) = votes.iter().find(|vote| vote.target >= self.goal.targets) {
             return Err(OpError::new(format!("a leaf votes for target {} of {}", vote.target, self.goal.targets)));
         }
-        let first = small(self.votes.len())?;
         self.votes.extend_from_slice(votes);
-        self.nodes.push(Flat { other: first, ..Flat::new(Mode::Leaf, votes.len(), false)? });
-        Ok(())
+        // No condition holds.
+        let other = small(self.nodes.len())?;
+        self.push(Flat { split: f64::NAN, other, ..Flat::new(Mode::Leaf, 0, false)? })
     }
 
     pub(super) fn goal(&self) -> &Goal {
@@ -210,37 +246,36 @@ impl Ensemble {
             let wanted = self.features;
             return Err(OpError::caller(format!("the trees ask for {wanted} features, found rows of {width}")));
         }
-        let rows_count = rows.len() / width.max(1);
+        let rows_count = rows.len() / width;
         let start = match self.goal.aggregate {
             Aggregate::Average | Aggregate::Sum => 0.0,
             Aggregate::Min => f64::INFINITY,
             Aggregate::Max => f64::NEG_INFINITY,
         };
         let mut scores = vec![start; count(&[rows_count, self.goal.targets])?];
-        let blocks = (BLOCK * width.max(1), BLOCK * self.goal.targets);
         if rows_count.saturating_mul(self.roots.len()) >= PARALLEL {
-            let pairs = rows.par_chunks(blocks.0).zip(scores.par_chunks_mut(blocks.1));
+            let block = rows_count.div_ceil(rayon::current_num_threads()).next_multiple_of(LANES).min(BLOCK);
+            let pairs = rows.par_chunks(block * width).zip(scores.par_chunks_mut(block * self.goal.targets));
             pairs.for_each(|(rows, scores)| self.block(rows, width, scores));
         } else {
-            let pairs = rows.chunks(blocks.0).zip(scores.chunks_mut(blocks.1));
+            let pairs = rows.chunks(BLOCK * width).zip(scores.chunks_mut(BLOCK * self.goal.targets));
             pairs.for_each(|(rows, scores)| self.block(rows, width, scores));
         }
         Ok(scores)
     }
 
     fn block(&self, rows: &[f64], width: usize, scores: &mut [f64]) {
+        let targets = self.goal.targets;
+        let together = if self.plain { rows.len() / (width * LANES) * LANES } else { 0 };
+        let (rows, last_rows) = rows.split_at(together * width);
+        let (first, last) = scores.split_at_mut(together * targets);
         for &root in &self.roots {
-            for (row, scores) in rows.chunks_exact(width).zip(scores.chunks_exact_mut(self.goal.targets)) {
-                let leaf = self.reach(root, row);
-                let first = leaf.other as usize;
-                for vote in &self.votes[first..first + leaf.feature()] {
-                    let score = &mut scores[vote.target];
-                    *score = match self.goal.aggregate {
-                        Aggregate::Average | Aggregate::Sum => self.goal.sum(*score, vote.weight),
-                        Aggregate::Min => score.min(vote.weight),
-                        Aggregate::Max => score.max(vote.weight),
-                    };
-                }
+            for (rows, scores) in rows.chunks_exact(width * LANES).zip(first.chunks_exact_mut(targets * LANES)) {
+                let leaves = self.reach_together(root, rows, width);
+                scores.chunks_exact_mut(targets).zip(leaves).for_each(|(scores, leaf)| self.vote(leaf, scores));
+            }
+            for (row, scores) in last_rows.chunks_exact(width).zip(last.chunks_exact_mut(targets)) {
+                self.vote(self.reach(root, row), scores);
             }
         }
         match self.goal.aggregate {
@@ -253,14 +288,47 @@ impl Ensemble {
         }
     }
 
+    fn vote(&self, leaf: u32, scores: &mut [f64]) {
+        let leaf = leaf as usize;
+        let first = leaf.checked_sub(1).map_or(0, |before| self.ends[before]);
+        for vote in &self.votes[first as usize..self.ends[leaf] as usize] {
+            let score = &mut scores[vote.target];
+            *score = match self.goal.aggregate {
+                Aggregate::Average | Aggregate::Sum => self.goal.sum(*score, vote.weight),
+                Aggregate::Min => score.min(vote.weight),
+                Aggregate::Max => score.max(vote.weight),
+            };
+        }
+    }
+
+    /// The leaves where rows end up, of trees whose conditions are plain. Which node is next is computed, not jumped to:
+    /// it is as good as random.
+    fn reach_together(&self, root: u32, rows: &[f64], width: usize) -> [u32; LANES] {
+        let mut at = [root; LANES];
+        loop {
+            let mut moved = false;
+            for (at, row) in at.iter_mut().zip(rows.chunks_exact(width)) {
+                let node = self.nodes[*at as usize];
+                let x = row[node.feature()];
+                let holds = (x <= node.split) | (node.missing() & x.is_nan());
+                let next = std::hint::select_unpredictable(holds, *at + 1, node.other);
+                moved |= next != *at;
+                *at = next;
+            }
+            if !moved {
+                return at;
+            }
+        }
+    }
+
     /// The leaf where a row ends up.
-    fn reach(&self, root: usize, row: &[f64]) -> Flat {
+    fn reach(&self, root: u32, row: &[f64]) -> u32 {
         let mut at = root;
         loop {
-            let node = self.nodes[at];
+            let node = self.nodes[at as usize];
             let mode = node.mode();
             if mode == Mode::Leaf {
-                return node;
+                return at;
             }
             let x = row[node.feature()];
             let holds = match mode {
@@ -272,7 +340,7 @@ impl Ensemble {
                 Mode::NotEqual => x != node.split,
                 Mode::Member | Mode::Leaf => self.members[node.split as usize].contains(&x),
             };
-            at = if holds || (node.missing() && x.is_nan()) { at + 1 } else { node.other as usize };
+            at = if holds || (node.missing() && x.is_nan()) { at + 1 } else { node.other };
         }
     }
 }

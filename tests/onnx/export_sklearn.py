@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as MltoolsFloat
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification, make_regression
@@ -90,6 +90,7 @@ COMMITTED = (
     "gradient_boosting_two",
     "k_neighbors_regressor",
     "label_encoder_tensors",
+    "lightgbm_categories",
     "lightgbm_multiclass",
     "logistic_text",
     "mapped",
@@ -331,6 +332,34 @@ def mapped():
     return to_onnx(estimator, initial_types=[("x", FloatTensorType([None, FEATURES]))], target_opset=OPSET), rows()
 
 
+def doubles(estimator, count=None):
+    """In double precision, as models are exported whose training data is."""
+
+    def make():
+        x, y = classes(count) if count else numbers()
+        made = export(estimator.fit(x, y), [("x", DoubleTensorType([None, FEATURES]))])
+        return made, lambda count: [rows()(count)[0].astype(np.float64)]
+
+    return make
+
+
+@model
+def lightgbm_categories():
+    """Two of the features are categories: the trees ask for equality."""
+
+    def inputs(count, seed=12):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(count, FEATURES))
+        x[:, :2] = rng.integers(0, 5, size=(count, 2))
+        return [x.astype(np.float32)]
+
+    [x] = inputs(400, 13)
+    y = (x[:, 0] == 3) * 2.0 + np.isin(x[:, 1], [1, 4]) * x[:, 2]
+    trained = LGBMRegressor(n_estimators=10, num_leaves=8, min_data_per_group=5, cat_smooth=1, random_state=SEED, verbose=-1)
+    trained.fit(x, y, categorical_feature=[0, 1])
+    return convert_lightgbm(trained, initial_types=[("x", MltoolsFloat([None, FEATURES]))], target_opset=15), inputs
+
+
 def xgboost(estimator, count=None, missing=False):
     def make():
         x, y = classes(count) if count else numbers()
@@ -538,6 +567,12 @@ several(
 SMALL = {"n_estimators": 12, "max_depth": 4, "random_state": SEED}
 LIGHT = {"n_estimators": 12, "num_leaves": 12, "random_state": SEED, "verbose": -1}
 several(
+    double_linear=doubles(LinearRegression()),
+    double_logistic=doubles(LogisticRegression(), 3),
+    double_scaled=doubles(make_pipeline(StandardScaler(), Ridge())),
+    double_forest=doubles(RandomForestClassifier(10, max_depth=6, random_state=SEED), 3),
+    double_forest_two=doubles(RandomForestClassifier(10, max_depth=6, random_state=SEED), 2),
+    double_svc=doubles(SVC(probability=True, random_state=SEED), 3),
     xgboost_two=xgboost(XGBClassifier(**SMALL), 2),
     xgboost_multiclass=xgboost(XGBClassifier(**SMALL), 4),
     xgboost_regressor=xgboost(XGBRegressor(**SMALL)),

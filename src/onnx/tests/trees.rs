@@ -47,6 +47,10 @@ fn two_branches(next: [i64; 4], targets: i64) -> Node {
     )
 }
 
+fn texts(texts: &[&str]) -> Attribute {
+    Attribute::Texts(texts.iter().map(|text| (*text).to_owned()).collect())
+}
+
 fn run(node: &Node, rows: Vec<f32>, width: usize) -> Result<Vec<f64>, OpError> {
     let device = host();
     let count = rows.len() / width;
@@ -83,6 +87,29 @@ fn many_rows_are_answered_as_few_are() {
 }
 
 #[test]
+fn branches_may_meet_again() {
+    // Where the first feature is 1 or 2 the second decides between 10 and 11, else it is 20.
+    let tree = node(
+        "TreeEnsembleRegressor",
+        vec![
+            ("nodes_treeids", Attribute::Ints(vec![0; 6])),
+            ("nodes_nodeids", Attribute::Ints(vec![0, 1, 2, 3, 4, 5])),
+            ("nodes_featureids", Attribute::Ints(vec![0, 0, 1, 0, 0, 0])),
+            ("nodes_modes", texts(&["BRANCH_EQ", "BRANCH_EQ", "BRANCH_GT", "LEAF", "LEAF", "LEAF"])),
+            ("nodes_values", Attribute::Floats(vec![1.0, 2.0, 0.0, 0.0, 0.0, 0.0])),
+            ("nodes_truenodeids", Attribute::Ints(vec![2, 2, 3, 0, 0, 0])),
+            ("nodes_falsenodeids", Attribute::Ints(vec![1, 5, 4, 0, 0, 0])),
+            ("target_treeids", Attribute::Ints(vec![0; 3])),
+            ("target_nodeids", Attribute::Ints(vec![3, 4, 5])),
+            ("target_ids", Attribute::Ints(vec![0; 3])),
+            ("target_weights", Attribute::Floats(vec![11.0, 10.0, 20.0])),
+        ],
+    );
+    let rows = vec![1.0, 0.0, 2.0, 0.0, 3.0, 0.0, 1.0, 1.0, 2.0, 1.0, 3.0, 1.0];
+    assert_eq!(run(&tree, rows, 2).expect("scores"), [10.0, 10.0, 20.0, 11.0, 11.0, 20.0]);
+}
+
+#[test]
 fn branches_may_share_a_leaf() {
     let tree = two_branches([2, 1, 2, 2], 1);
     assert_eq!(run(&tree, vec![0.0, 9.0, 1.0, 5.0, 1.0, 6.0], 2).expect("scores"), [30.0; 3]);
@@ -91,7 +118,7 @@ fn branches_may_share_a_leaf() {
 #[test]
 fn what_is_no_tree_is_refused() {
     let one = || vec![1.0, 1.0];
-    assert_eq!(problem(run(&two_branches([0, 0, 1, 2], 1), one(), 2)), "node 0 of the trees is reached twice");
+    assert_eq!(problem(run(&two_branches([0, 0, 1, 2], 1), one(), 2)), "the trees run in circles at node 0");
     assert_eq!(problem(run(&two_branches([0, 2, 1, 2], 1), one(), 2)), "the trees have no node 2");
     assert_eq!(problem(run(&two_branches([0, 1, 1, 3], 1), one(), 2)), "the trees have no node 5");
     assert_eq!(problem(run(&two_branches([0, -1, 1, 3], 1), one(), 2)), "-1 is no node");

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::Rows;
 use crate::onnx::error::OpError;
 use crate::onnx::tensor::{Result, count};
 
@@ -59,20 +60,18 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// What trees are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Goal {
-    pub(super) aggregate: Aggregate,
-    pub(super) targets: usize,
-    /// Whether sums are rounded to singles, as those are that models were made with: forests are often of two minds, and
-    /// then the last bit says which class it is.
-    pub(super) singles: bool,
+/// What sums are rounded to: what the features are of, as those that models are made with do. Forests are often of two
+/// minds, and then the last bit says which class it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precision {
+    Single,
+    Double,
 }
 
-impl Goal {
+impl Precision {
     /// `a + b`.
-    pub(super) fn sum(&self, a: f64, b: f64) -> f64 {
-        if self.singles { f64::from((a + b) as f32) } else { a + b }
+    pub(super) fn sum(self, a: f64, b: f64) -> f64 {
+        if self == Self::Single { f64::from((a + b) as f32) } else { a + b }
     }
 }
 
@@ -86,18 +85,39 @@ pub(super) struct Vote {
 /// A node as the graph describes it.
 #[derive(Clone, Debug)]
 pub(super) enum Described {
-    Branch {
-        mode: Mode,
-        feature: usize,
-        split: f64,
-        /// What the feature may be, of [`Mode::Member`].
-        members: Vec<f64>,
-        /// Whether the condition holds where the feature is missing.
-        missing: bool,
-        /// The node where the condition holds, and where not.
-        next: [usize; 2],
-    },
+    Branch(Branch),
     Leaf(Vec<Vote>),
+}
+
+/// A node that asks something of a feature.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) mode: Mode,
+    pub(super) feature: usize,
+    pub(super) split: f64,
+    /// What the feature may be, of [`Mode::Member`].
+    pub(super) members: Vec<f64>,
+    /// Whether the condition holds where the feature is missing.
+    pub(super) missing: bool,
+    /// The node where the condition holds, and where not.
+    pub(super) next: [usize; 2],
+}
+
+/// What is known of a described node while trees are laid out.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Unknown,
+    /// It is laid out, and what comes of it not yet.
+    Open,
+    Known(u32),
+}
+
+/// What remains to be done.
+enum Task {
+    /// Lay out a node: at once after the one before, or anywhere and tell the one that asks.
+    Lay { index: usize, asker: Option<u32> },
+    /// All that comes of a node is laid out.
+    Leave { index: usize, place: u32 },
 }
 
 /// A node as it is run. Of one that asks for members, `split` is the number of their list.
@@ -151,7 +171,8 @@ pub(super) struct Ensemble {
     /// For each node the end of its votes, which begin at the end of those of the node before.
     ends: Vec<u32>,
     members: Vec<Vec<f64>>,
-    goal: Goal,
+    aggregate: Aggregate,
+    targets: usize,
     /// Features that a row must have.
     features: usize,
     /// Whether all conditions are of [`Mode::LessOrEqual`].
@@ -163,61 +184,84 @@ fn small(index: usize) -> Result<u32> {
 }
 
 impl Ensemble {
-    /// Lays out the trees with these roots. A node may be reached only once, so that nothing runs in circles; a leaf may
-    /// be shared.
-    pub(super) fn new(described: &[Described], roots: &[usize], goal: Goal) -> Result<Self> {
+    /// Lays out the trees with these roots. Branches may meet again, as those that ask for one of some categories do, but
+    /// not run in circles.
+    pub(super) fn new(described: &[Described], roots: &[usize], aggregate: Aggregate, targets: usize) -> Result<Self> {
         let mut ensemble = Self {
             nodes: Vec::new(),
             roots: Vec::with_capacity(roots.len()),
             votes: Vec::new(),
             ends: Vec::new(),
             members: Vec::new(),
-            goal,
+            aggregate,
+            targets,
             features: 1,
             plain: true,
         };
-        if goal.targets == 0 {
+        if targets == 0 {
             return Err(OpError::new("the trees have no targets"));
         }
-        let mut seen = vec![false; described.len()];
+        let mut places = vec![Place::Unknown; described.len()];
         for &root in roots {
             ensemble.roots.push(small(ensemble.nodes.len())?);
-            ensemble.grow(described, root, &mut seen)?;
+            ensemble.grow(described, root, &mut places)?;
         }
         Ok(ensemble)
     }
 
-    fn grow(&mut self, described: &[Described], root: usize, seen: &mut [bool]) -> Result<()> {
-        // Nodes to come, and the one that must be told where they are.
-        let mut rest: Vec<(usize, Option<usize>)> = vec![(root, None)];
-        while let Some((index, asker)) = rest.pop() {
-            let here = self.nodes.len();
-            if let Some(asker) = asker {
-                self.nodes[asker].other = small(here)?;
-            }
-            match described.get(index) {
-                None => return Err(OpError::new(format!("the trees have no node {index}"))),
-                Some(Described::Leaf(votes)) => self.leaf(votes)?,
-                Some(Described::Branch { mode, feature, split, members, missing, next: [yes, no] }) => {
-                    if std::mem::replace(&mut seen[index], true) {
-                        return Err(OpError::new(format!("node {index} of the trees is reached twice")));
+    fn grow(&mut self, described: &[Described], root: usize, places: &mut [Place]) -> Result<()> {
+        let mut rest = vec![Task::Lay { index: root, asker: None }];
+        while let Some(task) = rest.pop() {
+            let (index, asker) = match task {
+                Task::Lay { index, asker } => (index, asker),
+                Task::Leave { index, place } => {
+                    places[index] = Place::Known(place);
+                    continue;
+                }
+            };
+            let known = places.get(index).copied().unwrap_or(Place::Unknown);
+            let here = small(self.nodes.len())?;
+            match (known, asker) {
+                (Place::Open, _) => return Err(OpError::new(format!("the trees run in circles at node {index}"))),
+                (Place::Known(place), Some(asker)) => self.nodes[asker as usize].other = place,
+                // Something must follow here: a condition that never holds.
+                (Place::Known(place), None) => {
+                    self.push(Flat { split: f64::NAN, other: place, ..Flat::new(Mode::LessOrEqual, 0, false)? })?;
+                }
+                (Place::Unknown, asker) => {
+                    if let Some(asker) = asker {
+                        self.nodes[asker as usize].other = here;
                     }
-                    let (mode, split, missing, swapped) = plain(*mode, *split, *missing);
-                    let mut flat = Flat { split, ..Flat::new(mode, *feature, missing)? };
-                    if mode == Mode::Member {
-                        flat.split = self.members.len() as f64;
-                        self.members.push(members.clone());
+                    match described.get(index) {
+                        None => return Err(OpError::new(format!("the trees have no node {index}"))),
+                        Some(Described::Leaf(votes)) => self.leaf(votes)?,
+                        Some(Described::Branch(branch)) => {
+                            places[index] = Place::Open;
+                            rest.push(Task::Leave { index, place: here });
+                            let [next, other] = self.branch(branch)?;
+                            rest.push(Task::Lay { index: other, asker: Some(here) });
+                            rest.push(Task::Lay { index: next, asker: None });
+                        }
                     }
-                    self.plain &= mode == Mode::LessOrEqual;
-                    self.features = self.features.max(feature + 1);
-                    self.push(flat)?;
-                    let (next, other) = if swapped { (*no, *yes) } else { (*yes, *no) };
-                    rest.push((other, Some(here)));
-                    rest.push((next, None));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Adds a branch; returns the node that must follow, and the other one.
+    fn branch(&mut self, branch: &Branch) -> Result<[usize; 2]> {
+        let Branch { feature, next: [yes, no], .. } = *branch;
+        let (mode, split, missing, swapped) = plain(branch.mode, branch.split, branch.missing);
+        let mut flat = Flat { split, ..Flat::new(mode, feature, missing)? };
+        if mode == Mode::Member {
+            flat.split = self.members.len() as f64;
+            self.members.push(branch.members.clone());
+        }
+        self.plain &= mode == Mode::LessOrEqual;
+        self.features = self.features.max(feature + 1);
+        self.push(flat)?;
+        Ok(if swapped { [no, yes] } else { [yes, no] })
     }
 
     fn push(&mut self, node: Flat) -> Result<()> {
@@ -227,8 +271,8 @@ impl Ensemble {
     }
 
     fn leaf(&mut self, votes: &[Vote]) -> Result<()> {
-        if let Some(vote) = votes.iter().find(|vote| vote.target >= self.goal.targets) {
-            return Err(OpError::new(format!("a leaf votes for target {} of {}", vote.target, self.goal.targets)));
+        if let Some(vote) = votes.iter().find(|vote| vote.target >= self.targets) {
+            return Err(OpError::new(format!("a leaf votes for target {} of {}", vote.target, self.targets)));
         }
         self.votes.extend_from_slice(votes);
         // No condition holds.
@@ -236,49 +280,54 @@ impl Ensemble {
         self.push(Flat { split: f64::NAN, other, ..Flat::new(Mode::Leaf, 0, false)? })
     }
 
-    pub(super) fn goal(&self) -> &Goal {
-        &self.goal
+    pub(super) fn targets(&self) -> usize {
+        self.targets
     }
 
-    /// The scores of rows of `width` features: for each row one for each target.
-    pub(super) fn scores(&self, rows: &[f64], width: usize) -> Result<Vec<f64>> {
+    /// The scores of rows: for each row one for each target.
+    pub(super) fn scores(&self, rows: &Rows) -> Result<Vec<f64>> {
+        let Rows { values: rows, width, precision, .. } = rows;
+        let (width, precision) = (*width, *precision);
         if width < self.features {
             let wanted = self.features;
             return Err(OpError::caller(format!("the trees ask for {wanted} features, found rows of {width}")));
         }
         let rows_count = rows.len() / width;
-        let start = match self.goal.aggregate {
+        let start = match self.aggregate {
             Aggregate::Average | Aggregate::Sum => 0.0,
             Aggregate::Min => f64::INFINITY,
             Aggregate::Max => f64::NEG_INFINITY,
         };
-        let mut scores = vec![start; count(&[rows_count, self.goal.targets])?];
+        let mut scores = vec![start; count(&[rows_count, self.targets])?];
         if rows_count.saturating_mul(self.roots.len()) >= PARALLEL {
             let block = rows_count.div_ceil(rayon::current_num_threads()).next_multiple_of(LANES).min(BLOCK);
-            let pairs = rows.par_chunks(block * width).zip(scores.par_chunks_mut(block * self.goal.targets));
-            pairs.for_each(|(rows, scores)| self.block(rows, width, scores));
+            let pairs = rows.par_chunks(block * width).zip(scores.par_chunks_mut(block * self.targets));
+            pairs.for_each(|(rows, scores)| self.block(rows, width, precision, scores));
         } else {
-            let pairs = rows.chunks(BLOCK * width).zip(scores.chunks_mut(BLOCK * self.goal.targets));
-            pairs.for_each(|(rows, scores)| self.block(rows, width, scores));
+            let pairs = rows.chunks(BLOCK * width).zip(scores.chunks_mut(BLOCK * self.targets));
+            pairs.for_each(|(rows, scores)| self.block(rows, width, precision, scores));
         }
         Ok(scores)
     }
 
-    fn block(&self, rows: &[f64], width: usize, scores: &mut [f64]) {
-        let targets = self.goal.targets;
+    fn block(&self, rows: &[f64], width: usize, precision: Precision, scores: &mut [f64]) {
+        let targets = self.targets;
         let together = if self.plain { rows.len() / (width * LANES) * LANES } else { 0 };
         let (rows, last_rows) = rows.split_at(together * width);
         let (first, last) = scores.split_at_mut(together * targets);
         for &root in &self.roots {
             for (rows, scores) in rows.chunks_exact(width * LANES).zip(first.chunks_exact_mut(targets * LANES)) {
                 let leaves = self.reach_together(root, rows, width);
-                scores.chunks_exact_mut(targets).zip(leaves).for_each(|(scores, leaf)| self.vote(leaf, scores));
+                scores
+                    .chunks_exact_mut(targets)
+                    .zip(leaves)
+                    .for_each(|(scores, leaf)| self.vote(leaf, precision, scores));
             }
             for (row, scores) in last_rows.chunks_exact(width).zip(last.chunks_exact_mut(targets)) {
-                self.vote(self.reach(root, row), scores);
+                self.vote(self.reach(root, row), precision, scores);
             }
         }
-        match self.goal.aggregate {
+        match self.aggregate {
             Aggregate::Sum => {}
             Aggregate::Average => scores.iter_mut().for_each(|score| *score /= self.roots.len() as f64),
             // Nothing has voted for it.
@@ -288,13 +337,13 @@ impl Ensemble {
         }
     }
 
-    fn vote(&self, leaf: u32, scores: &mut [f64]) {
+    fn vote(&self, leaf: u32, precision: Precision, scores: &mut [f64]) {
         let leaf = leaf as usize;
         let first = leaf.checked_sub(1).map_or(0, |before| self.ends[before]);
         for vote in &self.votes[first as usize..self.ends[leaf] as usize] {
             let score = &mut scores[vote.target];
-            *score = match self.goal.aggregate {
-                Aggregate::Average | Aggregate::Sum => self.goal.sum(*score, vote.weight),
+            *score = match self.aggregate {
+                Aggregate::Average | Aggregate::Sum => precision.sum(*score, vote.weight),
                 Aggregate::Min => score.min(vote.weight),
                 Aggregate::Max => score.max(vote.weight),
             };
@@ -307,9 +356,9 @@ impl Ensemble {
         let mut at = [root; LANES];
         loop {
             let mut moved = false;
-            for (at, row) in at.iter_mut().zip(rows.chunks_exact(width)) {
+            for (lane, at) in at.iter_mut().enumerate() {
                 let node = self.nodes[*at as usize];
-                let x = row[node.feature()];
+                let x = rows[lane * width + node.feature()];
                 let holds = (x <= node.split) | (node.missing() & x.is_nan());
                 let next = std::hint::select_unpredictable(holds, *at + 1, node.other);
                 moved |= next != *at;

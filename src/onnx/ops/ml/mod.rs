@@ -11,12 +11,14 @@ mod scores;
 mod svm;
 mod tree;
 
+use self::ensemble::Precision;
 use super::Family;
 use crate::onnx::data::Constant;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::host;
 use crate::onnx::node::{Call, Node};
 use crate::onnx::tensor::{Result, Tensor};
+use crate::value::DType;
 
 /// The families of this domain.
 pub(super) const OPS: &[Family] = &[encode::OPS, linear::OPS, scale::OPS, svm::OPS, tree::OPS];
@@ -38,6 +40,7 @@ struct Rows {
     values: Vec<f64>,
     count: usize,
     width: usize,
+    precision: Precision,
 }
 
 impl Rows {
@@ -48,7 +51,8 @@ impl Rows {
         if width == 0 {
             return Err(OpError::caller("the rows have no features"));
         }
-        Ok(Self { values: x.floats()?, count, width })
+        let precision = if x.dtype() == DType::F64 { Precision::Double } else { Precision::Single };
+        Ok(Self { values: x.floats()?, count, width, precision })
     }
 
     fn iter(&self) -> impl Iterator<Item = &[f64]> {

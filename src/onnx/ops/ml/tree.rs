@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::super::Family;
-use super::ensemble::{Aggregate, Described, Ensemble, Goal, Mode, Vote};
+use super::ensemble::{Aggregate, Branch, Described, Ensemble, Mode, Precision, Vote};
 use super::scores::{Labels, Post, classified, largest};
 use super::{Rows, index, integers, numbers};
-use crate::onnx::data::Constant;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one};
 use crate::onnx::tensor::{Kind, Result, Tensor};
@@ -43,7 +42,7 @@ fn regressor(call: &mut Call<'_>) -> Result<Outputs> {
             other => return Err(OpError::new(format!("aggregate_function \"{other}\" is not supported"))),
         };
         let targets = index(node.int("n_targets", 1), "number of targets")?;
-        let ensemble = older(node, "target", Goal { aggregate, targets, singles: node.has("target_weights") })?;
+        let ensemble = older(node, "target", aggregate, targets)?;
         Ok(Regression { ensemble, base: base(node, targets)?, post: Post::of(node)? })
     };
     regression(call, make, DType::F32)
@@ -52,11 +51,11 @@ fn regressor(call: &mut Call<'_>) -> Result<Outputs> {
 fn regression(call: &mut Call<'_>, make: fn(&Node) -> Result<Regression>, dtype: DType) -> Result<Outputs> {
     let rows = Rows::of(call)?;
     let Regression { ensemble, base, post } = call.node.compiled(make)?;
-    let mut scores = ensemble.scores(&rows.values, rows.width)?;
-    let targets = ensemble.goal().targets;
+    let mut scores = ensemble.scores(&rows)?;
+    let targets = ensemble.targets();
     if !base.is_empty() || *post != Post::Nothing {
         for row in scores.chunks_exact_mut(targets) {
-            row.iter_mut().zip(base).for_each(|(score, base)| *score = ensemble.goal().sum(*score, *base));
+            row.iter_mut().zip(base).for_each(|(score, base)| *score = rows.precision.sum(*score, *base));
             post.apply(row);
         }
     }
@@ -80,10 +79,8 @@ impl Classification {
         let labels = Labels::of(node, "classlabels_int64s")?;
         let voted: BTreeSet<i64> = integers(node, "class_ids").iter().copied().collect();
         let single = voted.first().filter(|_| labels.len() == 2 && voted.len() == 1);
-        let singles = node.has("class_weights");
-        let goal = Goal { aggregate: Aggregate::Sum, targets: labels.len(), singles };
         Ok(Self {
-            ensemble: older(node, "class", goal)?,
+            ensemble: older(node, "class", Aggregate::Sum, labels.len())?,
             base: base(node, labels.len())?,
             post: Post::of(node)?,
             single: single.map(|&class| index(class, "class")).transpose()?,
@@ -93,14 +90,14 @@ impl Classification {
     }
 
     /// Makes a row of scores what is answered; returns the class that is chosen.
-    fn finish(&self, row: &mut [f64]) -> usize {
+    fn finish(&self, row: &mut [f64], precision: Precision) -> usize {
         if let (Some(class), [first, second]) = (self.single, &mut *row) {
             let score = if class == 0 { *first } else { *second };
-            let score = self.ensemble.goal().sum(score, self.base.last().copied().unwrap_or(0.0));
+            let score = precision.sum(score, self.base.last().copied().unwrap_or(0.0));
             [*first, *second] = self.post.pair(score, self.shares);
             return usize::from(score > self.post.threshold(self.shares));
         }
-        row.iter_mut().zip(&self.base).for_each(|(score, base)| *score = self.ensemble.goal().sum(*score, *base));
+        row.iter_mut().zip(&self.base).for_each(|(score, base)| *score = precision.sum(*score, *base));
         let chosen = if let [score] = row { usize::from(*score > 0.0) } else { largest(row) };
         self.post.apply(row);
         chosen
@@ -110,9 +107,9 @@ impl Classification {
 fn classifier(call: &mut Call<'_>) -> Result<Outputs> {
     let rows = Rows::of(call)?;
     let trees = call.node.compiled(Classification::of)?;
-    let mut scores = trees.ensemble.scores(&rows.values, rows.width)?;
+    let mut scores = trees.ensemble.scores(&rows)?;
     let chosen: Vec<usize> =
-        scores.chunks_exact_mut(trees.ensemble.goal().targets).map(|row| trees.finish(row)).collect();
+        scores.chunks_exact_mut(trees.ensemble.targets()).map(|row| trees.finish(row, rows.precision)).collect();
     classified(&trees.labels, &chosen, &scores, call.device)
 }
 
@@ -142,7 +139,7 @@ fn mode(name: &str) -> Result<Mode> {
 }
 
 /// Trees whose nodes are named by tree and number. What leaves vote is in the attributes that start with `votes`.
-fn older(node: &Node, votes: &str, goal: Goal) -> Result<Ensemble> {
+fn older(node: &Node, votes: &str, aggregate: Aggregate, targets: usize) -> Result<Ensemble> {
     let of = |name: &str| integers(node, &format!("nodes_{name}"));
     let (trees, ids, features) = (of("treeids"), of("nodeids"), of("featureids"));
     let (yes, no, missing) = (of("truenodeids"), of("falsenodeids"), of("missing_value_tracks_true"));
@@ -171,17 +168,17 @@ fn older(node: &Node, votes: &str, goal: Goal) -> Result<Ensemble> {
         described.push(if mode == Mode::Leaf {
             Described::Leaf(std::mem::take(&mut cast[at]))
         } else {
-            Described::Branch {
+            Described::Branch(Branch {
                 mode,
                 feature: index(features[at], "feature")?,
                 split: splits[at],
                 members: Vec::new(),
                 missing: missing.get(at).is_some_and(|&tracks| tracks != 0),
                 next: [place(trees[at], yes[at])?, place(trees[at], no[at])?],
-            }
+            })
         });
     }
-    Ensemble::new(&described, &roots, goal)
+    Ensemble::new(&described, &roots, aggregate, targets)
 }
 
 /// The votes of each of `nodes` nodes.
@@ -224,14 +221,14 @@ fn newer(node: &Node) -> Result<Regression> {
         let mode = Mode::ALL[..7].iter().find(|mode| f64::from(**mode as u8) == modes[at]).copied();
         let mode = mode.ok_or_else(|| OpError::new(format!("the node mode {} is not supported", modes[at])))?;
         let members = if mode == Mode::Member { members.next().unwrap_or(&[]).to_vec() } else { Vec::new() };
-        described.push(Described::Branch {
+        described.push(Described::Branch(Branch {
             mode,
             feature: index(features[at], "feature")?,
             split: splits[at],
             members,
             missing: missing.get(at).is_some_and(|&tracks| tracks != 0),
             next: [child(yes[at], yes_leaf[at])?, child(no[at], no_leaf[at])?],
-        });
+        }));
     }
     for (&target, &weight) in targets.iter().zip(&weights) {
         described.push(Described::Leaf(vec![Vote { target: index(target, "target")?, weight }]));
@@ -241,8 +238,6 @@ fn newer(node: &Node) -> Result<Regression> {
     let aggregate = usize::try_from(node.int("aggregate_function", 1)).ok().and_then(|at| aggregates.get(at).copied());
     let aggregate = aggregate.ok_or_else(|| OpError::new("this aggregate_function is not supported"))?;
     let targets = index(node.int("n_targets", 1), "number of targets")?;
-    let singles =
-        matches!(node.constant("leaf_weights"), Some(Constant::Array(weights)) if weights.dtype() != DType::F64);
-    let ensemble = Ensemble::new(&described, &roots?, Goal { aggregate, targets, singles })?;
+    let ensemble = Ensemble::new(&described, &roots?, aggregate, targets)?;
     Ok(Regression { ensemble, base: Vec::new(), post: Post::of(node)? })
 }

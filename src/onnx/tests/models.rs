@@ -47,7 +47,7 @@ fn given(value: &Value) -> Given {
 }
 
 fn numbers(array: &Array) -> Vec<f64> {
-    transfer::whole_data(array).convert::<f64>().to_vec().expect("numbers")
+    transfer::whole_data(array).convert::<f64>().try_to_vec().expect("numbers")
 }
 
 /// How far `found` is from `expected`, as a share of the largest number.

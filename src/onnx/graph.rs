@@ -2,6 +2,7 @@
 //! known which values it is the last to need.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use burn::backend::DispatchDevice;
 use onnx_ir::{AttributeProto, GraphProto, NodeProto};
@@ -201,6 +202,7 @@ impl Compiler<'_> {
             opset,
             attributes,
             outputs: proto.output.len(),
+            compiled: OnceLock::new(),
         };
         Ok(Some(Step { node, op, inputs, captured, outputs, last: Vec::new() }))
     }

@@ -1,5 +1,8 @@
 //! One node: its operator's attributes, and what a call of it is given.
 
+use std::any::Any;
+use std::sync::OnceLock;
+
 use burn::backend::DispatchDevice;
 use burn::tensor::Scalar;
 use smallvec::{SmallVec, smallvec};
@@ -49,9 +52,23 @@ pub(super) struct Node {
     pub(super) attributes: Vec<(String, Attribute)>,
     /// How many outputs its operator is asked for.
     pub(super) outputs: usize,
+    /// What its operator has made of the attributes.
+    pub(super) compiled: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Node {
+    /// What `make` makes of the node, kept from the first call on: an operator asks for one type only.
+    pub(super) fn compiled<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> Result<T>) -> Result<&T> {
+        let kept = match self.compiled.get() {
+            Some(kept) => kept,
+            None => {
+                let made = make(self)?;
+                self.compiled.get_or_init(|| Box::new(made))
+            }
+        };
+        kept.downcast_ref().ok_or_else(|| OpError::new("its operator has kept something else"))
+    }
+
     fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, attribute)| attribute)
     }

@@ -14,6 +14,7 @@ mod layout;
 mod logic;
 mod loss;
 mod matmul;
+mod ml;
 mod ngram;
 mod norm;
 mod pool;
@@ -64,7 +65,7 @@ const ONNX: &[Family] = &[
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.
-const ML: &[Family] = &[];
+const ML: &[Family] = ml::OPS;
 
 static TABLE: LazyLock<HashMap<(&str, &str), Op>> = LazyLock::new(|| {
     let of = |domain: &'static str, families: &'static [Family]| {

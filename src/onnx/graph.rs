@@ -44,7 +44,7 @@ pub(super) struct Graph {
     captures: Vec<(String, Slot)>,
     pub(super) constants: Vec<Option<Value>>,
     pub(super) steps: Vec<Step>,
-    outputs: Vec<Slot>,
+    pub(super) outputs: Vec<Slot>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub(super) struct Step {
     op: Op,
     pub(super) inputs: Vec<Option<Slot>>,
     /// What the node's own graphs take, one graph after the other.
-    captured: Vec<Slot>,
+    pub(super) captured: Vec<Slot>,
     pub(super) outputs: Vec<Option<Slot>>,
     /// Slots that no later step needs, nor the graph's outputs.
     pub(super) last: Vec<Slot>,
@@ -153,6 +153,7 @@ impl Compiler<'_> {
         };
         if self.missing.is_empty() {
             graph.fold();
+            graph.fuse();
             graph.plan();
         }
         Ok(graph)

@@ -9,6 +9,7 @@ mod batch;
 mod data;
 mod error;
 mod file;
+mod fuse;
 mod graph;
 mod model;
 mod node;

@@ -3,6 +3,8 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 
+use burn::tensor::Scalar;
+
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
@@ -143,6 +145,11 @@ fn clip(call: &mut Call<'_>) -> Result<Outputs> {
         None => Ok(call.node.try_float(name)),
     };
     let (low, high) = (number(low, "min")?, number(high, "max")?);
+    if let (Some(low), Some(high), Kind::Float) = (low, high, x.kind()) {
+        // One pass over the elements; a range that is empty is its upper end.
+        let (low, high) = (Scalar::Float(low.min(high)), Scalar::Float(high));
+        return one(x.map(|raw| Dispatch::float_clamp(raw, low, high))?);
+    }
     let x = low.map_or(x.clone(), |low| x.with_number(Binary::Max, low));
     one(high.map_or(x.clone(), |high| x.with_number(Binary::Min, high)))
 }

@@ -7,6 +7,7 @@ mod boxes;
 mod constant;
 mod control;
 mod conv;
+mod find;
 mod fold;
 mod grid;
 mod index;
@@ -44,6 +45,7 @@ const ONNX: &[Family] = &[
     constant::OPS,
     control::OPS,
     conv::OPS,
+    find::OPS,
     fold::OPS,
     grid::OPS,
     index::OPS,

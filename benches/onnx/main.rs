@@ -7,6 +7,8 @@
 //! Each case runs in processes of its own, one after the other, Ekiden's and ONNX Runtime's by turns: what else the machine
 //! does meets both. The figures are the least of three processes, each the median of its runs.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot be run says so and ends")]
+
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};

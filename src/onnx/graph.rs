@@ -295,7 +295,7 @@ impl Graph {
         for step in std::mem::take(&mut self.steps) {
             let mut needs = step.inputs.iter().flatten().chain(&step.captured);
             let constant = needs.all(|slot| self.constants[*slot].is_some()) && !ops::is_random(&step.node.operator);
-            let values = constant.then(|| self.call(&step, &mut Vec::new()).ok()).flatten();
+            let values = constant.then(|| self.call(&step, &mut []).ok()).flatten();
             match values {
                 Some(values) => {
                     for (slot, value) in step.outputs.iter().zip(values) {
@@ -366,7 +366,7 @@ impl Graph {
     }
 
     /// Runs one step. Without `values`, on constants only.
-    pub(super) fn call(&self, step: &Step, values: &mut Vec<Option<Value>>) -> Result<super::node::Outputs> {
+    pub(super) fn call(&self, step: &Step, values: &mut [Option<Value>]) -> Result<super::node::Outputs> {
         let mut value = |slot: Slot, last: bool| {
             let kept = values.get_mut(slot).and_then(|kept| if last { kept.take() } else { kept.clone() });
             kept.or_else(|| self.constants[slot].clone())

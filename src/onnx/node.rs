@@ -1,7 +1,7 @@
 //! One node: its operator's attributes, and what a call of it is given.
 
 use std::any::Any;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Scalar;
@@ -53,7 +53,7 @@ pub(super) struct Node {
     /// How many outputs its operator is asked for.
     pub(super) outputs: usize,
     /// What its operator has made of the attributes.
-    pub(super) compiled: OnceLock<Box<dyn Any + Send + Sync>>,
+    pub(super) compiled: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Node {
@@ -63,7 +63,7 @@ impl Node {
             Some(kept) => kept,
             None => {
                 let made = make(self)?;
-                self.compiled.get_or_init(|| Box::new(made))
+                self.compiled.get_or_init(|| Arc::new(made))
             }
         };
         kept.downcast_ref().ok_or_else(|| OpError::new("its operator has kept something else"))
@@ -175,11 +175,6 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Whether an input is given.
-    pub(super) fn given(&self, at: usize) -> bool {
-        matches!(self.inputs.get(at), Some(Some(_)))
-    }
-
     /// An input, if it is given. It can be taken once.
     pub(super) fn take(&mut self, at: usize) -> Option<Value> {
         self.inputs.get_mut(at).and_then(Option::take)
@@ -194,7 +189,7 @@ impl Call<'_> {
     pub(super) fn optional(&mut self, at: usize) -> Result<Option<Tensor>> {
         match self.take(at) {
             None | Some(Value::Nothing) => Ok(None),
-            Some(value) => Ok(Some(value.tensor()?.to_device(self.device))),
+            Some(value) => Ok(Some(value.tensor()?.on_device(self.device))),
         }
     }
 

@@ -244,7 +244,7 @@ fn same_rows(both: &Value, alone: [&Value; 2]) -> Result<(), String> {
 fn close(a: &Array, b: &Array) -> bool {
     let numbers = |array: &Array| {
         let data: TensorData = transfer::whole_data(array).convert::<f64>();
-        data.to_vec::<f64>().unwrap_or_default()
+        data.try_to_vec::<f64>().unwrap_or_default()
     };
     let (a, b) = (numbers(a), numbers(b));
     let scale =

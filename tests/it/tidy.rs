@@ -71,7 +71,15 @@ const RULES: &[Rule] = &[
     Rule {
         paths: &["src/onnx/"],
         except: &[],
-        words: &["actix", "crate::app", "crate::http", "crate::runner", "crate::serving", "crate::config", "ekiden_actors"],
+        words: &[
+            "actix",
+            "crate::app",
+            "crate::http",
+            "crate::runner",
+            "crate::serving",
+            "crate::config",
+            "ekiden_actors",
+        ],
         why: "a graph runs without knowing who asks",
     },
     Rule {

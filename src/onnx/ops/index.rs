@@ -6,7 +6,7 @@ use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::host;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count, resolve_axis};
+use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count};
 use crate::onnx::value::{Strings, Value};
 use crate::value::{Array, DType, Element};
 
@@ -117,7 +117,7 @@ fn tuples(indices: &[i64], shape: &[usize], data: &[usize], batch: usize) -> Res
     let block: usize = data[batch..].iter().product();
     let mut starts = Vec::with_capacity(count);
     for at in 0..count {
-        let mut start = if per_batch == 0 { 0 } else { at / per_batch * block };
+        let mut start = at.checked_div(per_batch).map_or(0, |row| row * block);
         for level in 0..depth {
             let (index, size) = (indices[at * depth + level], data[batch + level] as i64);
             if index < -size || index >= size {
@@ -173,15 +173,15 @@ fn scatter(data: &Array, places: &[usize], updates: &Array, how: Update) -> Resu
         places: &[usize],
         updates: &Array,
         how: Update,
-        plain: (fn(T, T) -> T, fn(T, T) -> T),
+        [add, mul]: [fn(T, T) -> T; 2],
     ) -> Option<Array> {
         let (mut elements, updates) = (data.to_vec::<T>()?, updates.to_vec::<T>()?);
         for (&place, update) in places.iter().zip(updates) {
             let old = elements.get_mut(place)?;
             *old = match how {
                 Update::Replace => update,
-                Update::Add => plain.0(*old, update),
-                Update::Mul => plain.1(*old, update),
+                Update::Add => add(*old, update),
+                Update::Mul => mul(*old, update),
                 Update::Max if update > *old => update,
                 Update::Min if update < *old => update,
                 Update::Max | Update::Min => *old,
@@ -191,12 +191,12 @@ fn scatter(data: &Array, places: &[usize], updates: &Array, how: Update) -> Resu
     }
     macro_rules! ints {
         ($type:ty) => {
-            typed::<$type>(data, places, updates, how, (<$type>::wrapping_add, <$type>::wrapping_mul))
+            typed::<$type>(data, places, updates, how, [<$type>::wrapping_add, <$type>::wrapping_mul])
         };
     }
     macro_rules! floats {
         ($type:ty) => {
-            typed::<$type>(data, places, updates, how, (|a, b| a + b, |a, b| a * b))
+            typed::<$type>(data, places, updates, how, [|a, b| a + b, |a, b| a * b])
         };
     }
     let scattered = match data.dtype() {
@@ -206,7 +206,7 @@ fn scatter(data: &Array, places: &[usize], updates: &Array, how: Update) -> Resu
                 Update::Mul => Update::Min,
                 how => how,
             };
-            let bytes = typed::<u8>(data, places, updates, how, (u8::wrapping_add, u8::wrapping_mul));
+            let bytes = typed::<u8>(data, places, updates, how, [u8::wrapping_add, u8::wrapping_mul]);
             bytes.and_then(|bytes| Array::from_bytes(DType::Bool, data.shape().clone(), bytes.data().clone()).ok())
         }
         DType::U8 => ints!(u8),

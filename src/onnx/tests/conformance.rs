@@ -86,12 +86,13 @@ fn check(at: usize, found: &Value, expected: &Constant) -> Result<(), String> {
     if found.dtype() != expected.dtype() {
         return problem(format!("dtype {}, expected {}", found.dtype(), expected.dtype()));
     }
-    let numbers = |data: TensorData| data.convert::<f64>().to_vec::<f64>().map_err(|error| format!("{error:?}"));
+    let numbers = |data: TensorData| data.convert::<f64>().try_to_vec::<f64>().map_err(|error| format!("{error:?}"));
     let array = found.to_array().map_err(|error| error.to_string())?;
     let (a, b) = (numbers(transfer::whole_data(&array))?, numbers(transfer::whole_data(expected))?);
     let wrong = a.iter().zip(&b).find(|(a, b)| {
         let same = a == b || (a.is_nan() && b.is_nan());
-        !same && !((*a - *b).abs() <= 1e-7 + 1e-3 * b.abs())
+        let close = (*a - *b).abs() <= 1e-7 + 1e-3 * b.abs();
+        !(same || close)
     });
     match wrong {
         Some((a, b)) => problem(format!("{a}, expected {b}")),

@@ -135,7 +135,7 @@ fn array_feature_extractor(call: &mut Call<'_>) -> Result<Outputs> {
         }
         x => {
             let count = indices.len();
-            let x = x.tensor()?.to_device(call.device);
+            let x = x.tensor()?.on_device(call.device);
             one(x.select(axis, Tensor::new(indices, &[count], call.device)?)?.reshape(&dims)?)
         }
     }

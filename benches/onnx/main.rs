@@ -11,7 +11,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, exit};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ekiden::Runner;
@@ -152,10 +152,9 @@ fn compare(models: &Path, markdown: Option<&Path>, quick: bool) {
                     }
                     let output = command.arg(&model).args([&rows, &threads, seconds]).output().expect("a process");
                     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                    let Some(figures) = text.lines().last().and_then(|line| serde_json::from_str(line).ok()) else {
-                        eprintln!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
-                        exit(1);
-                    };
+                    let figures = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+                    let problem = || panic!("{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+                    let figures: Figures = figures.unwrap_or_else(problem);
                     *best = Some(best.map_or(figures, |best| best.least(figures)));
                 }
             }

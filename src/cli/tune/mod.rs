@@ -9,16 +9,17 @@ mod proposal;
 mod report;
 mod trial;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use ekiden::App;
+use ekiden::config::RunnerName;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
+use super::report::output::OutputArgs;
 use super::report::units::micros;
-use super::{ConfigArgs, Failure, app, print, random, write};
+use super::{ConfigArgs, Failure, app, random};
 use proposal::Proposal;
 use report::Tuning;
 
@@ -41,7 +42,7 @@ wrong.";
 pub(crate) struct TuneArgs {
     /// The runner [default: the only one]
     #[arg(value_name = "RUNNER")]
-    runner: Option<String>,
+    runner: Option<RunnerName>,
     /// Its method [default: the only one]
     #[arg(value_name = "METHOD", requires = "runner")]
     method: Option<String>,
@@ -59,12 +60,8 @@ pub(crate) struct TuneArgs {
     seed: u64,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Write all numbers
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with the curve, or the curve alone where FILE ends in .svg
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
@@ -94,6 +91,7 @@ struct Target {
 pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| Failure::Run(format!("no runtime can be had: {error}")))?;
+    let outputs = args.output.check()?;
     let bar = progress();
     let target = target(args)?;
 
@@ -131,14 +129,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     let tuning = Tuning { runner: target.runner, method: target.method, p99: args.p99_ms, curve, proposal, trials };
-    print(&tuning)?;
-    if let Some(file) = &args.json {
-        write(file, tuning.json()?)?;
-    }
-    match &args.report {
-        Some(file) => tuning.page().write(file),
-        None => Ok(()),
-    }
+    outputs.write(&tuning, || tuning.json(), || tuning.page())
 }
 
 fn readable(time: Duration) -> String {
@@ -167,10 +158,10 @@ fn target(args: &TuneArgs) -> Result<Target, Failure> {
     let runner = match (&args.runner, runners.as_slice()) {
         (None, [only]) => Some(only),
         (None, _) => return Err(Failure::Usage(format!("{source} has several runners: name one of {}", names()))),
-        (Some(name), _) => runners.iter().find(|(runner, _)| runner == name),
+        (Some(name), _) => runners.iter().find(|(runner, _)| runner == name.as_str()),
     };
     let Some((runner, methods)) = runner else {
-        let name = args.runner.as_deref().unwrap_or_default();
+        let name = args.runner.as_ref().map_or("", RunnerName::as_str);
         return Err(Failure::Usage(format!("{source} has no runner \"{name}\"; there are: {}", names())));
     };
     let method = match (&args.method, methods.as_slice()) {

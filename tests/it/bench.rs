@@ -162,6 +162,14 @@ fn limits_are_proposed_for_a_latency() {
     let checked = ekiden().arg("check").arg(&config.0).output().expect("the program runs");
     assert!(checked.status.success(), "{lines}{}", String::from_utf8_lossy(&checked.stderr));
 
+    // Limits that would have every call refused, or kept waiting, are not what is measured.
+    let limits = ["timeout_ms=0.001", "max_queue_size=1", "max_latency_ms=30000"];
+    let limits = limits.map(|limit| format!("--set runners.iris_clf.{limit}")).join(" ");
+    let strict = tune(&format!("--p99-ms 20000 --up-to 2 {limits}"), &[]);
+    let said = String::from_utf8_lossy(&strict.stdout);
+    assert!(strict.status.success(), "{said}{}", String::from_utf8_lossy(&strict.stderr));
+    assert!(said.contains(" rows/s, is computed from the curve") && said.contains("it was tried up to "), "{said}");
+
     let check = |options, code, part: &str| {
         let output = tune(options, &[]);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -170,6 +178,7 @@ fn limits_are_proposed_for_a_latency() {
     check("--p99-ms 0.001", 1, "no batch size keeps a p99 of 1.00 µs");
     check("--p99-ms 0", 2, "expected 0.001 to 60000");
     check("other --p99-ms 5", 2, "no runner \"other\"; there are: iris_clf");
+    check("--p99-ms 5 --set runners.iris_clf.batching=off", 2, "iris_clf.predict has batching = \"off\"");
     check("Iris --p99-ms 5", 2, "expected 1 to 63 characters of a-z");
     check("--p99-ms 5 --report x.pdf", 2, "ends in .html or .svg");
     check("iris_clf guess --p99-ms 5", 2, "no method \"guess\"; there are: predict");

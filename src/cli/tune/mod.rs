@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use ekiden::App;
 use ekiden::config::RunnerName;
+use ekiden_actors::Batching;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
@@ -34,8 +35,8 @@ it proposes the one with the most rows per second. Then it calls the runner unde
 one row a call, at ever lower rates until the latency is kept, and says at which it was.
 Nothing else should run beside it.
 
-Exit codes: 0 success; 1 no batch size keeps the latency, or a call failed; 2 the command line or the configuration is \
-wrong.";
+Exit codes: 0 success; 1 no batch size or no rate that was tried keeps the latency, or a call failed; 2 the command line \
+or the configuration is wrong, or a file cannot be written.";
 
 /// Which method, and for which latency.
 #[derive(Args)]
@@ -82,6 +83,31 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What makes a lone batch take as long as it takes, whatever else is configured: nothing waits, nothing is refused.
+fn curve_limits(most_rows: u32) -> [Limit; 6] {
+    [
+        ("batching", Batching::Adaptive.name().to_owned()),
+        ("max_batch_size", most_rows.to_string()),
+        ("max_latency_ms", "0".to_owned()),
+        ("max_queue_size", most_rows.to_string()),
+        ("timeout_ms", "0".to_owned()),
+        ("batch_timeout_ms", "0".to_owned()),
+    ]
+}
+
+/// What is proposed, and room and time for every call that is under way.
+fn trial_limits(proposal: &Proposal) -> [Limit; 4] {
+    [
+        ("max_batch_size", proposal.max_batch_size.to_string()),
+        ("max_latency_ms", proposal.max_latency_ms().to_string()),
+        ("max_queue_size", (10 * trial::MOST).to_string()),
+        ("timeout_ms", "0".to_owned()),
+    ]
+}
+
+/// An option of the method, and what it is set to.
+type Limit = (&'static str, String);
+
 /// A method, by name.
 struct Target {
     runner: String,
@@ -95,7 +121,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     let bar = progress();
     let target = target(args)?;
 
-    let wide = start(args, &runtime, &target, &[("max_batch_size", args.up_to.to_string())])?;
+    let wide = start(args, &runtime, &target, &curve_limits(args.up_to))?;
     let entry = wide.entry(&target.runner).map_err(run_failure)?;
     let executors = entry.status().executors.len();
     let method = entry.method(&target.method).map_err(run_failure)?;
@@ -116,11 +142,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
             readable(curve.first().map(|point| point.p99).unwrap_or_default())
         )));
     };
-    let limits = [
-        ("max_batch_size", proposal.max_batch_size.to_string()),
-        ("max_latency_ms", proposal.max_latency_ms().to_string()),
-    ];
-    let tried = start(args, &runtime, &target, &limits)?;
+    let tried = start(args, &runtime, &target, &trial_limits(&proposal))?;
     let method = tried.entry(&target.runner).and_then(|entry| entry.method(&target.method).cloned());
     let inputs = |signature| random::inputs(signature, 1, args.seed).map_err(Failure::Run);
     let method = method.map_err(run_failure)?;
@@ -129,7 +151,8 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     let tuning = Tuning { runner: target.runner, method: target.method, p99: args.p99_ms, curve, proposal, trials };
-    outputs.write(&tuning, || tuning.json(), || tuning.page())
+    outputs.write(&tuning, || tuning.json(), || tuning.page())?;
+    tuning.verdict()
 }
 
 fn readable(time: Duration) -> String {
@@ -178,11 +201,18 @@ fn target(args: &TuneArgs) -> Result<Target, Failure> {
             methods.join(", ")
         )));
     };
+    let options = checked.config().runners.iter().find(|options| options.name.as_str() == runner);
+    if options.is_some_and(|options| options.effective_method(method).batching.value == Batching::Off) {
+        return Err(Failure::Usage(format!(
+            "{runner}.{method} has batching = \"off\" in {source}: there is nothing to tune; switch it on with --set \
+             runners.{runner}.methods.{method}.batching=adaptive"
+        )));
+    }
     Ok(Target { runner: runner.clone(), method: method.clone() })
 }
 
 /// The app of the configuration, with these options of the method set over everything else.
-fn start(args: &TuneArgs, runtime: &Runtime, target: &Target, limits: &[(&str, String)]) -> Result<App, Failure> {
+fn start(args: &TuneArgs, runtime: &Runtime, target: &Target, limits: &[Limit]) -> Result<App, Failure> {
     let mut config = args.config.clone();
     let Target { runner, method } = target;
     config.set.extend(limits.iter().map(|(key, value)| format!("runners.{runner}.methods.{method}.{key}={value}")));

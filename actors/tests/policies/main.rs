@@ -205,6 +205,17 @@ fn a_window_here_is_a_window_elsewhere() {
 }
 
 #[test]
+fn a_window_as_long_as_a_deadline_answers_a_lone_call() {
+    for latency in [LARGE.deadline, 2 * LARGE.deadline] {
+        let scene = Scene { latency, ..LARGE };
+        let rate = 0.05 / scene.model.cost(1).as_secs_f64();
+        let traffic = Traffic::new(Pattern::Poisson, rate, 500, &[Some(scene.deadline)], SEEDS[0]);
+        let report = scene.run_traffic(&scene.windowed(), &traffic, SEEDS[0]);
+        assert!(report.share() > 0.99, "{latency:?}: {report:?}");
+    }
+}
+
+#[test]
 fn a_free_executor_holds_on_for_calls_that_have_been_announced_and_for_no_others() {
     // Calls come in pairs, 100 µs apart, once in 100 ms; every run takes 30 ms.
     let calls = |announced| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekiden_actors::Priority;
 use ekiden_actors::simulator::{Arrival, Pattern, Policy, Report, Traffic};
-use scenes::{FLAT, LARGE, NOISY, SCENES, SMALL, STEEP, Scene, ms, window};
+use scenes::{DEEP, FLAT, LARGE, NOISY, SCENES, SMALL, STEEP, Scene, ms, window};
 
 const SEEDS: [u64; 3] = [101801, 657330, 243268];
 
@@ -57,6 +57,19 @@ fn under_overload_goodput_is_that_of_the_best_window_at_its_best_load() {
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn of_what_is_refused_under_overload_hardly_any_has_waited() {
+    for executors in [1, 2] {
+        let scene = Scene { executors, ..DEEP };
+        let reports = SEEDS.map(|seed| scene.run(&scene.adaptive(), Pattern::Poisson, 2.0, seed));
+        let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+        let waited = sum(|report| report.dropped) as f64 / sum(|report| report.dropped + report.refused) as f64;
+        let goodput = reports.iter().map(Report::goodput).sum::<f64>() / SEEDS.len() as f64 / scene.capacity();
+        println!("deep   x{executors}: {waited:.4} of the refusals have waited, goodput {goodput:.3} of the capacity");
+        assert!(waited < 0.01 && goodput > 0.97, "x{executors}: {waited:.4}, {goodput:.3}");
+    }
 }
 
 #[test]

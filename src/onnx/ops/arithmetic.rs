@@ -147,8 +147,22 @@ fn clip(call: &mut Call<'_>) -> Result<Outputs> {
     let (low, high) = (number(low, "min")?, number(high, "max")?);
     if let (Some(low), Some(high), Kind::Float) = (low, high, x.kind()) {
         // One pass over the elements; a range that is empty is its upper end.
-        let (low, high) = (Scalar::Float(low.min(high)), Scalar::Float(high));
-        return one(x.map(|raw| Dispatch::float_clamp(raw, low, high))?);
+        let low = low.min(high);
+        let (from, to) = (low as f32, high as f32);
+        let other = |x: Tensor| x.map(|raw| Dispatch::float_clamp(raw, Scalar::Float(low), Scalar::Float(high)));
+        // Neither is what is not a number.
+        return one(x.each(
+            move |x| {
+                if x < from {
+                    from
+                } else if x > to {
+                    to
+                } else {
+                    x
+                }
+            },
+            other,
+        )?);
     }
     let x = low.map_or(x.clone(), |low| x.with_number(Binary::Max, low));
     one(high.map_or(x.clone(), |high| x.with_number(Binary::Min, high)))

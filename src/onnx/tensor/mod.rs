@@ -3,6 +3,7 @@
 //! Its primitives are Burn's, chosen by the device at run time. Burn has no tensors of rank 0: here a scalar is a tensor
 //! of one element that remembers that it has no dimensions.
 
+pub(super) mod host;
 mod layout;
 mod math;
 mod reduce;

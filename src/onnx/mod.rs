@@ -23,4 +23,4 @@ mod value;
 pub(crate) use error::{Fault, OpError};
 pub(crate) use file::external_files;
 pub(crate) use model::{Given, Model, Session};
-pub(crate) use probe::Description;
+pub(crate) use probe::{Description, signature};

@@ -3,10 +3,12 @@
 //! A file does not say which dimension is the batch's, and one exported with a batch of 1 often serves any. So the graph is
 //! run on one row, on another, and on both: where the answers are the same, calls may share a batch.
 
-use burn::tensor::TensorData;
+use std::path::Path;
+
+use burn::tensor::{Device, TensorData};
 use fastrand::Rng;
 
-use super::error::OpError;
+use super::error::{LoadError, OpError};
 use super::file::contained;
 use super::model::{Given, Model, Port, Session};
 use crate::transfer;
@@ -86,6 +88,16 @@ impl Trial {
 fn run(session: &Session, inputs: &[Trial]) -> Result<Vec<Value>, String> {
     let given = inputs.iter().map(Trial::given).collect();
     contained(|| session.run(given)).and_then(|outcome| outcome.map_err(|error: OpError| error.to_string()))
+}
+
+/// What the model in a file is served as.
+///
+/// # Errors
+/// Why it cannot be served.
+pub(crate) fn signature(path: &Path) -> Result<Signature, LoadError> {
+    let model = Model::load(path)?;
+    let session = model.session(&Device::flex())?;
+    Ok(model.describe(&session).signature)
 }
 
 impl Model {

@@ -234,8 +234,8 @@ fn what_was_found_right_is_not_read_again() {
     assert!(model.verify().is_err());
 }
 
-/// A graph of one output, `y`: a version, the graph, and the version of its operators.
-const ONNX: &[u8] = b"\x08\x08\x3a\x05\x62\x03\x0a\x01y\x42\x02\x10\x11";
+/// A small one, exported by PyTorch.
+const ONNX: &[u8] = include_bytes!("../../../tests/onnx/models/torch_linear/model.onnx");
 
 #[test]
 fn files_of_known_kinds_are_imported_under_one_name() {
@@ -258,6 +258,9 @@ fn files_of_known_kinds_are_imported_under_one_name() {
     assert!(model.file("weights.pt").is_ok());
     let model = store.import(scratch.file("net.onnx", ONNX)).run().unwrap();
     assert!(model.to_string().starts_with("net:20") && model.file("model.onnx").is_ok(), "{model}");
+    let [predict] = model.manifest().signatures.as_slice() else { panic!("{:?}", model.manifest()) };
+    assert_eq!((predict.method.as_str(), predict.signature.inputs.len()), ("predict", 1));
+    assert!(predict.signature.batching.is_some(), "{predict:?}");
 }
 
 #[test]

@@ -28,7 +28,7 @@
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
-//! * [`device`]: which backends this program was built with. [`models`]: where models lie. [`metrics`]: numbers.
+//! * [`device`]: which backends this program was built with. [`models`]: the model store. [`metrics`]: numbers.
 //!
 //! Batching, execution and supervision themselves are the crate `ekiden-actors`, which knows neither tensors nor HTTP.
 
@@ -43,6 +43,7 @@ pub mod models;
 mod onnx;
 pub mod runner;
 pub mod serving;
+mod suggest;
 mod transfer;
 pub mod value;
 

@@ -1,7 +1,7 @@
-//! Trains the iris classifier and writes its weights as safetensors.
+//! Trains the iris classifier and writes its weights as safetensors; with `--save`, into the model store.
 //!
 //! ```text
-//! cargo run --example iris_train
+//! cargo run --example iris_train -- --save
 //! ```
 //!
 //! The seeds are fixed: on one machine two runs write the same bytes. A CPU with other vector units may round
@@ -39,6 +39,9 @@ struct Args {
     /// Where to write the weights.
     #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/iris/iris.safetensors"))]
     out: PathBuf,
+    /// Save it in the model store instead, for runners with `model = "iris_clf:latest"`.
+    #[arg(long)]
+    save: bool,
     /// How often to go through the training flowers.
     #[arg(long, value_name = "N", default_value_t = 200)]
     epochs: u64,
@@ -69,6 +72,12 @@ fn train(args: &Args) -> Result<(), Box<dyn Error>> {
         return Err(format!("accuracy {accuracy:.3} is below {LEAST_ACCURACY}: nothing was written").into());
     }
 
+    if args.save {
+        let save = ekiden::models::save("iris_clf")?.metadata("accuracy", accuracy);
+        let model = save.write(|folder| std::fs::write(folder.join("weights.safetensors"), bytes))?;
+        println!("saved {model}");
+        return Ok(());
+    }
     std::fs::write(&args.out, bytes).map_err(|error| format!("cannot write {}: {error}", args.out.display()))?;
     println!("wrote {}", args.out.display());
     Ok(())

@@ -99,7 +99,7 @@ pub(super) fn models(command: ModelsCommand) -> Result<(), Failure> {
         ModelsCommand::Export { tag, path } => {
             let bar = Bar::new();
             let model = store.export(&tag)?.progress(bar.progress()).to(&path)?;
-            bar.clear();
+            drop(bar);
             print(format_args!("exported {model} to {}\n", path.display()))
         }
         ModelsCommand::Delete { tag, yes } => delete(&store, &tag, yes),
@@ -148,7 +148,7 @@ fn import(
     import = name.into_iter().fold(import, |import, name| import.name(name));
     import = version.into_iter().fold(import, |import, version| import.version(version));
     let model = import.run()?;
-    bar.clear();
+    drop(bar);
     print(format_args!("imported {model}\n"))
 }
 
@@ -181,7 +181,7 @@ fn confirmed(model: &Model) -> Result<bool, Failure> {
 
 /// One line per model.
 fn table(models: &[Model]) -> String {
-    let mut rows = vec![["NAME", "VERSION", "FORMAT", "SIZE", "CREATED", "LABELS"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "VERSION", "FORMAT", "SIZE", "CREATED (UTC)", "LABELS"].map(str::to_owned)];
     rows.extend(models.iter().map(|model| {
         let manifest = model.manifest();
         let labels: Vec<String> = manifest.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -308,8 +308,10 @@ impl Bar {
             bar.set_position(progress.done);
         }
     }
+}
 
-    fn clear(&self) {
+impl Drop for Bar {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }

@@ -80,15 +80,15 @@ impl<'a> Import<'a> {
         let version: Option<Version> = self.version.as_deref().map(str::parse).transpose()?;
         let about = self.path.metadata().map_err(ModelError::io("read", &self.path))?;
         if about.is_dir() {
-            return self.described(name, version, Self::folder);
+            return self.described(name, version, |import, staging, admit| import.folder(staging, admit));
         }
         if !about.is_file() {
             let problem = "it is neither a file nor a folder".to_owned();
             return Err(ModelError::Format { path: self.path, problem });
         }
         if self.path.extension().is_some_and(|extension| extension == ARCHIVE) {
-            return self.described(name, version, |import, staging| {
-                archive::unpack(&import.path, staging.folder(), import.most_bytes, &mut import.progress)
+            return self.described(name, version, |import, staging, admit| {
+                archive::unpack(&import.path, staging.folder(), import.most_bytes, admit, &mut import.progress)
             });
         }
         let name = match name {
@@ -104,10 +104,19 @@ impl<'a> Import<'a> {
         mut self,
         name: Option<ModelName>,
         version: Option<Version>,
-        stage: impl FnOnce(&mut Self, &Staging) -> Result<Manifest, ModelError>,
+        stage: impl FnOnce(
+            &mut Self,
+            &Staging,
+            &dyn Fn(&Manifest) -> Result<(), ModelError>,
+        ) -> Result<Manifest, ModelError>,
     ) -> Result<Model, ModelError> {
         let staging = Staging::begin(self.store.path())?;
-        let mut manifest = stage(&mut self, &staging)?;
+        let store = self.store.clone();
+        let admit = |manifest: &Manifest| {
+            let name = name.as_ref().unwrap_or(&manifest.name);
+            draft::check_free(&store, name, Some(version.as_ref().unwrap_or(&manifest.version)))
+        };
+        let mut manifest = stage(&mut self, &staging, &admit)?;
         manifest.labels.append(&mut self.labels);
         manifest.name = name.unwrap_or(manifest.name);
         let version = version.unwrap_or_else(|| manifest.version.clone());
@@ -115,12 +124,17 @@ impl<'a> Import<'a> {
     }
 
     /// Stages a folder that was exported.
-    fn folder(&mut self, staging: &Staging) -> Result<Manifest, ModelError> {
+    fn folder(
+        &mut self,
+        staging: &Staging,
+        admit: &dyn Fn(&Manifest) -> Result<(), ModelError>,
+    ) -> Result<Manifest, ModelError> {
         if !self.path.join(MANIFEST).is_file() {
             let problem = format!("the folder has no {MANIFEST}, and so is no model");
             return Err(ModelError::Format { path: self.path.clone(), problem });
         }
         let model = Model::in_folder(&self.path)?;
+        admit(model.manifest())?;
         let mut meter = Meter::new(model.manifest().size(), &mut self.progress);
         for entry in &model.manifest().files {
             let from = entry.path.within(&self.path);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::ARCHIVE;
 use super::format::Format;
+use super::verify::Verified;
 use super::{Model, ModelError, Store};
 
 /// A model as a runner names it, and where that was found. Where a tag says `latest`, it stays with the version that it was
@@ -21,6 +22,9 @@ pub(crate) struct LocatedModel {
     /// The format of its files.
     pub(crate) format: Format,
     path: PathBuf,
+    /// Shared by all executors of this process, and by those that replace them.
+    #[serde(skip)]
+    verified: Verified,
 }
 
 impl LocatedModel {
@@ -34,13 +38,13 @@ impl LocatedModel {
         };
         let found = if is_path(&asked) { asked.clone() } else { model.to_string() };
         let (name, format) = (model.name().to_string(), model.manifest().format.clone());
-        Ok(Self { found, name, format, path: model.path().to_owned(), asked })
+        Ok(Self { found, name, format, path: model.path().to_owned(), verified: Verified::default(), asked })
     }
 
     /// Opens it, its files checked.
     pub(crate) fn open(&self) -> Result<Model, ModelError> {
         let model = Model::open(&self.path)?;
-        model.verify()?;
+        model.verify_once(&self.verified)?;
         Ok(model)
     }
 }

@@ -130,6 +130,9 @@ impl Manifest {
             files: self.files.iter().map(file).collect(),
         };
         let text = toml::to_string(&raw).map_err(|error| error.to_string())?;
+        if text.len() as u64 > LARGEST {
+            return Err(format!("it would have {} bytes, more than {LARGEST}", text.len()));
+        }
         // What is written is read again by the same rules, so that no program can save what none can open.
         Self::parse(&text)?;
         Ok(text)

@@ -11,8 +11,9 @@ use super::files::{FilePath, MANIFEST};
 use super::format::Format;
 use super::manifest::{self, FileEntry, Manifest};
 use super::tag::{ModelName, Tag};
-use super::{ModelError, digest, verify};
-use crate::serving::suggest;
+use super::verify::{self, Verified};
+use super::{ModelError, digest};
+use crate::suggest::suggest;
 
 /// A model that is there, in the store or anywhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,16 +118,17 @@ impl Model {
         }
     }
 
-    /// Compares its files with their digests. One that has been found right is not read again by this process, while its
-    /// size and its time of change stay what they were.
+    /// Reads its files, and compares them with their digests.
     ///
     /// # Errors
     /// [`ModelError::Damaged`], or what the system refused.
     pub fn verify(&self) -> Result<(), ModelError> {
-        if self.is_loose_file {
-            return Ok(());
-        }
-        verify::files(&self.path, &self.manifest)
+        self.verify_once(&Verified::default())
+    }
+
+    /// The same, but for files that are `verified`, and whose size and time of change stay what they were.
+    pub(super) fn verify_once(&self, verified: &Verified) -> Result<(), ModelError> {
+        if self.is_loose_file { Ok(()) } else { verify::files(&self.path, &self.manifest, verified) }
     }
 
     fn place(&self, file: &FilePath) -> PathBuf {

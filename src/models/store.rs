@@ -9,7 +9,7 @@ use super::files::MANIFEST;
 use super::staging::{self, Staging};
 use super::tag::{ModelName, Selector, Tag, Version};
 use super::{Export, Import, Model, ModelError, Save};
-use crate::serving::suggest;
+use crate::suggest::suggest;
 
 /// A folder of models. Any number of processes may use it at once: a version appears whole or not at all, and never
 /// changes.

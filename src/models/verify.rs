@@ -1,10 +1,11 @@
 //! Whether a model's files are what its `model.toml` says.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::ModelError;
@@ -19,18 +20,25 @@ struct Seen {
     changed: SystemTime,
 }
 
-/// Files that were found right. It is the process's own, so that an executor that is rebuilt after a crash is not kept
-/// waiting while gigabytes are read again; the lock is held meanwhile, so that of several executors one reads.
-static RIGHT: Mutex<Option<HashMap<PathBuf, Seen>>> = Mutex::new(None);
+/// Files that were found right, so that an executor that is rebuilt after a crash is not kept waiting while gigabytes are
+/// read again. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Verified(Arc<Mutex<HashMap<PathBuf, Seen>>>);
 
-/// Compares the files of a model with their digests.
-pub(super) fn files(folder: &Path, manifest: &Manifest) -> Result<(), ModelError> {
-    let mut right = RIGHT.lock().unwrap_or_else(PoisonError::into_inner);
-    let right = right.get_or_insert_default();
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verified")
+    }
+}
+
+/// Compares the files of a model with their digests, but for those that have been found right and look the same still.
+pub(super) fn files(folder: &Path, manifest: &Manifest, verified: &Verified) -> Result<(), ModelError> {
+    // Held meanwhile, so that of several executors one reads.
+    let mut verified = verified.0.lock().unwrap_or_else(PoisonError::into_inner);
     for entry in &manifest.files {
         let path = entry.path.within(folder);
         let seen = look(entry, &path)?;
-        if seen.as_ref().is_some_and(|seen| right.get(&path) == Some(seen)) {
+        if seen.as_ref().is_some_and(|seen| verified.get(&path) == Some(seen)) {
             continue;
         }
         let mut file = File::open(&path).map_err(ModelError::io("read", &path))?;
@@ -39,7 +47,7 @@ pub(super) fn files(folder: &Path, manifest: &Manifest) -> Result<(), ModelError
         })?;
         check(entry, &path, size, sha256)?;
         if let Some(seen) = seen {
-            right.insert(path, seen);
+            verified.insert(path, seen);
         }
     }
     Ok(())

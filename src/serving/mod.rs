@@ -8,6 +8,7 @@ mod reload;
 mod table;
 mod worker;
 
+pub(crate) use crate::suggest::suggest;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
@@ -247,20 +248,4 @@ async fn join_all(mut futures: Vec<Pin<Box<impl Future<Output = ()>>>>) {
         if futures.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-/// "; did you mean …", where something is close, and what there is.
-pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|one, other| one.0.total_cmp(&other.0));
-    let hint = nearest.map(|(_, candidate)| format!("; did you mean \"{candidate}\"?")).unwrap_or_default();
-    if known.is_empty() {
-        format!("{hint}; there are none")
-    } else {
-        format!("{hint}; there are: {}", known.join(", "))
-    }
 }

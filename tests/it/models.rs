@@ -177,10 +177,29 @@ fn imports_at_once_are_as_one_after_the_other() {
 /// Bytes of the file whose import is killed.
 const LARGE: u64 = 32 << 20;
 
-/// The bytes that an import has written so far; `None` before it has begun, or after its end.
-fn written(home: &Home) -> Option<u64> {
-    let mut folders = home.staged().into_iter().filter(|path| path.is_dir());
-    folders.find_map(|folder| Some(fs::metadata(folder.join("model.onnx")).ok()?.len()))
+/// How far an import is when it is killed.
+#[derive(Clone, Copy, Debug)]
+enum Point {
+    /// So many bytes of the file have been written.
+    Written(u64),
+    /// All of it is there, and being put on the disk.
+    Described,
+    /// The version's folder has appeared.
+    Placed,
+}
+
+impl Point {
+    /// Whether the import has come to this point; `versions` is how many there were before.
+    fn is_reached(self, home: &Home, versions: usize) -> bool {
+        let mut folders = home.staged().into_iter().filter(|path| path.is_dir());
+        match self {
+            Self::Written(bytes) => {
+                folders.any(|folder| fs::metadata(folder.join("model.onnx")).is_ok_and(|file| file.len() >= bytes))
+            }
+            Self::Described => folders.any(|folder| folder.join("model.toml").exists()),
+            Self::Placed => fs::read_dir(home.0.join("models/large")).is_ok_and(|there| there.count() > versions),
+        }
+    }
 }
 
 #[test]
@@ -189,18 +208,19 @@ fn an_import_that_is_killed_leaves_nothing_behind() {
     let file = home.file("large.onnx", vec![7; LARGE as usize]);
     let file = file.to_str().expect("is text");
     let mut killed = 0;
-    for sixteenth in 0..=16 {
+    let written = (0..=16).map(|sixteenth| Point::Written(LARGE * sixteenth / 16));
+    for point in written.chain([Point::Described; 4]).chain([Point::Placed; 4]) {
         let before = home.whole().len();
         let mut child = home.ekiden(&["models", "import", file]).spawn().expect("the program starts");
         eventually("the import goes on", || {
             let ended = child.try_wait().expect("it can be asked").is_some();
-            ended || written(&home).is_some_and(|written| written >= LARGE * sixteenth / 16)
+            ended || point.is_reached(&home, before)
         });
         child.kill().expect("it can be killed");
         let ended = child.wait().expect("it has ended");
         let after = home.whole().len();
         // It may have been done before it was killed.
-        assert!(after == before || after == before + 1, "{before} models became {after}");
+        assert!(after == before || after == before + 1, "{point:?}: {before} models became {after}");
         assert!(!ended.success() || after == before + 1, "it said that it was done");
         killed += usize::from(after == before);
     }

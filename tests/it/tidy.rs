@@ -39,6 +39,12 @@ const RULES: &[Rule] = &[
         why: "values, formats and configuration come before anything is served",
     },
     Rule {
+        paths: &["src/models/"],
+        except: &[],
+        words: &["crate::serving", "crate::config", "crate::isolation", "ekiden_actors"],
+        why: "models are saved by programs that serve nothing",
+    },
+    Rule {
         paths: &["src/value/"],
         except: &[],
         words: &["crate::codec", "crate::config", "ekiden_actors"],
@@ -179,6 +185,8 @@ fn each_rule_finds_what_it_is_for() {
     check("src/metrics.rs", "use actix_web::web;", true);
     check("src/codec/mod.rs", "use crate::serving::MethodHandle;", true);
     check("src/value/spec.rs", "use crate::codec::DecodeError;", true);
+    check("src/models/store.rs", "use crate::serving::Serving;", true);
+    check("src/models/model.rs", "use burn::module::Module;", true);
     check("src/runner/data.rs", "use burn::tensor::Tensor;", false);
     check("src/runner/data.rs", "use crate::app::App;", true);
     check("src/isolation/child.rs", "use crate::runner::Opener;", true);

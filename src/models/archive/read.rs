@@ -46,16 +46,17 @@ impl From<ModelError> for Fault {
 }
 
 /// Unpacks an archive's files into an empty folder, where they are on the disk when this returns. They are not more than
-/// `most_bytes`, and what the manifest says of them.
+/// `most_bytes`, and what the manifest says of them. `admit` sees the manifest before anything is written.
 pub(in crate::models) fn unpack(
     archive: &Path,
     folder: &Path,
     most_bytes: u64,
+    admit: impl FnOnce(&Manifest) -> Result<(), ModelError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Manifest, ModelError> {
     let file = File::open(archive).map_err(ModelError::io("read", archive))?;
     let mut rest = GzDecoder::new(BufReader::new(file));
-    let manifest = entries(&mut rest, folder, most_bytes, progress).and_then(|manifest| {
+    let manifest = entries(&mut rest, folder, most_bytes, admit, progress).and_then(|manifest| {
         end(rest)?;
         Ok(manifest)
     });
@@ -69,6 +70,7 @@ fn entries(
     tar: &mut impl Read,
     folder: &Path,
     most_bytes: u64,
+    admit: impl FnOnce(&Manifest) -> Result<(), ModelError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Manifest, Fault> {
     let mut archive = Archive::new(tar);
@@ -80,6 +82,7 @@ fn entries(
     if total > most_bytes {
         return Err(format!("its files take {total} bytes, and no more than {most_bytes} are allowed").into());
     }
+    admit(&manifest)?;
     let mut meter = Meter::new(total, progress);
     let mut missing: BTreeMap<&str, &FileEntry> =
         manifest.files.iter().map(|file| (file.path.as_str(), file)).collect();

@@ -101,7 +101,8 @@ fn there_and_back() {
     let saved = save(&store, "iris", "1");
     let archive = scratch.0.join("iris.ekiden");
     store.export("iris").unwrap().to(&archive).unwrap();
-    let again = store.import(&archive).run();
+    // Refused before anything was copied.
+    let again = store.import(&archive).progress(|progress| panic!("{progress:?}")).run();
     assert!(matches!(again, Err(ModelError::Exists { .. })), "{again:?}");
     let copy = store.import(&archive).name("copy").version("2").label("from", "iris").run().unwrap();
     assert_eq!((copy.to_string(), copy.manifest().labels["from"].as_str()), ("copy:2".to_owned(), "iris"));
@@ -120,6 +121,21 @@ fn there_and_back() {
     assert!(matches!(store.export("iris").unwrap().to(&folder), Err(ModelError::TargetExists { .. })));
     let there: Vec<_> = fs::read_dir(&scratch.0).unwrap().collect();
     assert_eq!(there.len(), 4, "{there:?}");
+}
+
+#[test]
+fn the_longest_path_fits_into_an_archive() {
+    let scratch = Scratch::new("longest");
+    let store = scratch.store();
+    let longest = format!("{}/{}", "a".repeat(49), "b".repeat(50));
+    let write = |folder: &Path| {
+        fs::create_dir(folder.join("a".repeat(49)))?;
+        fs::write(folder.join(&longest), "x")
+    };
+    store.save("iris").version("1").write(write).unwrap();
+    let archive = scratch.0.join("iris.ekiden");
+    store.export("iris").unwrap().to(&archive).unwrap();
+    assert!(store.import(&archive).version("2").run().unwrap().file(&longest).is_ok());
 }
 
 #[test]

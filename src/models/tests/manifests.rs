@@ -54,6 +54,8 @@ fn what_toml_cannot_hold_is_not_saved() {
     let mut manifest = full();
     manifest.metadata.insert("nothing".to_owned(), json!(null));
     assert!(manifest.to_toml().is_err());
+    manifest.metadata.insert("nothing".to_owned(), json!("x".repeat(5 << 20)));
+    assert!(manifest.to_toml().unwrap_err().contains("more than 4194304"));
 }
 
 /// Replaces `old` in the least manifest by `new`, and wants that to be refused for a reason that contains `why`.

@@ -1,5 +1,6 @@
 use std::fs::File;
 
+use super::verify::Verified;
 use super::*;
 
 #[test]
@@ -207,13 +208,15 @@ fn a_damaged_file_is_found() {
     // Having been found right does not help one that has changed since.
     let model = save(&store, "iris", "2");
     let file = model.file("weights.bin").unwrap();
-    model.verify().unwrap();
+    let verified = Verified::default();
+    model.verify_once(&verified).unwrap();
     let mut content = fs::read(&file).unwrap();
     content[0] ^= 1;
     fs::write(&file, &content).unwrap();
     let later = File::options().write(true).open(&file).unwrap();
     later.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
-    assert!(problem(&model).contains("SHA-256"), "{}", problem(&model));
+    let error = model.verify_once(&verified).unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
 }
 
 #[test]
@@ -221,12 +224,14 @@ fn what_was_found_right_is_not_read_again() {
     let scratch = Scratch::new("not-again");
     let model = save(&scratch.store(), "iris", "1");
     let file = model.file("weights.bin").unwrap();
-    model.verify().unwrap();
+    let verified = Verified::default();
+    model.verify_once(&verified).unwrap();
     // Another content of the same size and time, which only reading would tell.
     let changed = fs::metadata(&file).unwrap().modified().unwrap();
     fs::write(&file, b"x".repeat(3000)).unwrap();
     File::options().write(true).open(&file).unwrap().set_modified(changed).unwrap();
-    model.verify().unwrap();
+    model.verify_once(&verified.clone()).unwrap();
+    assert!(model.verify().is_err());
 }
 
 #[test]

@@ -50,6 +50,8 @@ fn files_stay_in_their_folder() {
     for good in ["weights.safetensors", "a/b/c", ".hidden", "...", "a b", &"a".repeat(100)] {
         assert!(good.parse::<FilePath>().is_ok(), "{good:?}");
     }
+    let error = "/etc/passwd".parse::<FilePath>().unwrap_err().to_string();
+    assert!(error.ends_with("it is absolute"), "{error}");
     let too_long = "a".repeat(101);
     let bad = [
         "",

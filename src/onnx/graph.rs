@@ -9,6 +9,8 @@ use smallvec::SmallVec;
 
 use super::data::{self, Constant, Externals};
 use super::error::{Missing, OpError};
+use super::fold::Budget;
+use super::limits::{self, Held};
 use super::node::{Attribute, Call, Node, Op};
 use super::ops;
 use super::tensor::{Result, Tensor};
@@ -32,6 +34,8 @@ pub(super) struct Compiler<'a> {
     pub(super) opsets: HashMap<String, i64>,
     /// The nodes whose operators are not supported.
     pub(super) missing: Vec<Missing>,
+    /// For constants that are computed.
+    pub(super) constants: Budget,
 }
 
 /// A graph for one device.
@@ -52,10 +56,32 @@ pub(super) struct Step {
     op: Op,
     pub(super) inputs: Vec<Option<Slot>>,
     /// What the node's own graphs take, one graph after the other.
-    captured: Vec<Slot>,
+    pub(super) captured: Vec<Slot>,
     pub(super) outputs: Vec<Option<Slot>>,
     /// Slots that no later step needs, nor the graph's outputs.
     pub(super) last: Vec<Slot>,
+}
+
+impl Step {
+    /// Keeps what the step came to, and drops what it was the last to need.
+    pub(super) fn keep(
+        &self,
+        outputs: super::node::Outputs,
+        values: &mut [Option<Value>],
+        held: &mut Held,
+    ) -> Result<()> {
+        for (slot, value) in self.outputs.iter().zip(outputs) {
+            if let Some(slot) = slot {
+                held.set(*slot, value.bytes()).map_err(|error| error.at(&self.node.name, &self.node.operator))?;
+                values[*slot] = Some(value);
+            }
+        }
+        for slot in &self.last {
+            held.set(*slot, 0)?;
+            values[*slot] = None;
+        }
+        Ok(())
+    }
 }
 
 /// The names of a graph while it is compiled.
@@ -67,6 +93,14 @@ struct Names {
 }
 
 impl Names {
+    /// The slot of a name that the graph itself has.
+    fn define(&mut self, name: &str) -> Result<Slot, String> {
+        if self.slots.contains_key(name) {
+            return Err(format!("\"{name}\" is given or computed twice"));
+        }
+        Ok(self.new_slot(name))
+    }
+
     fn new_slot(&mut self, name: &str) -> Slot {
         self.constants.push(None);
         let slot = self.constants.len() - 1;
@@ -76,9 +110,10 @@ impl Names {
         slot
     }
 
-    fn constant(&mut self, name: &str, value: Value) {
-        let slot = self.new_slot(name);
+    fn constant(&mut self, name: &str, value: Value) -> Result<(), String> {
+        let slot = self.define(name)?;
         self.constants[slot] = Some(value);
+        Ok(())
     }
 }
 
@@ -100,7 +135,11 @@ pub(super) fn upload(constant: &Constant, device: &DispatchDevice) -> Value {
     }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    pub(super) fn new(device: &'a DispatchDevice, externals: Externals, opsets: HashMap<String, i64>) -> Self {
+        Self { device, externals, opsets, missing: Vec::new(), constants: Budget::new() }
+    }
+
     /// Makes a graph ready. Operators that are not supported are left in [`Compiler::missing`].
     ///
     /// # Errors
@@ -119,12 +158,12 @@ impl Compiler<'_> {
         let mut names = Names::default();
         for tensor in &proto.initializer {
             let constant = data::constant(tensor, &mut self.externals)?;
-            names.constant(&tensor.name, upload(&constant, self.device));
+            names.constant(&tensor.name, upload(&constant, self.device))?;
         }
         // Old files list their constants among the inputs.
         let inputs: Vec<&str> = proto.input.iter().map(|input| input.name.as_str()).collect();
         let inputs: Vec<&str> = inputs.into_iter().filter(|name| !names.slots.contains_key(*name)).collect();
-        let inputs = inputs.into_iter().map(|name| names.new_slot(name)).collect();
+        let inputs = inputs.into_iter().map(|name| names.define(name)).collect::<Result<_, _>>()?;
         let later: HashMap<&str, &NodeProto> =
             proto.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
         let needed = needed(proto);
@@ -151,7 +190,7 @@ impl Compiler<'_> {
             outputs: outputs?,
         };
         if self.missing.is_empty() {
-            graph.fold();
+            self.fold(&mut graph, depth)?;
             graph.plan();
         }
         Ok(graph)
@@ -187,8 +226,8 @@ impl Compiler<'_> {
             }
             attributes.push((attribute.name.clone(), value));
         }
-        let outputs: Vec<Option<Slot>> =
-            proto.output.iter().map(|name| (!name.is_empty()).then(|| names.new_slot(name))).collect();
+        let output = |name: &String| (!name.is_empty()).then(|| names.define(name)).transpose();
+        let outputs: Vec<Option<Slot>> = proto.output.iter().map(output).collect::<Result<_, _>>().map_err(place)?;
         let Some(op) = ops::find(domain, &proto.op_type) else {
             let operator =
                 if domain.is_empty() { proto.op_type.clone() } else { format!("{domain}.{}", proto.op_type) };
@@ -286,27 +325,6 @@ impl Graph {
         self.captures.len()
     }
 
-    /// Computes what depends on constants only. What fails is left to fail when it is run.
-    fn fold(&mut self) {
-        let mut kept = Vec::with_capacity(self.steps.len());
-        for step in std::mem::take(&mut self.steps) {
-            let mut needs = step.inputs.iter().flatten().chain(&step.captured);
-            let constant = needs.all(|slot| self.constants[*slot].is_some()) && !ops::is_random(&step.node.operator);
-            let values = constant.then(|| self.call(&step, &mut Vec::new()).ok()).flatten();
-            match values {
-                Some(values) => {
-                    for (slot, value) in step.outputs.iter().zip(values) {
-                        if let Some(slot) = slot {
-                            self.constants[*slot] = Some(value);
-                        }
-                    }
-                }
-                None => kept.push(step),
-            }
-        }
-        self.steps = kept;
-    }
-
     /// Finds for each value the step that is the last to need it, and forgets constants that none does.
     pub(super) fn plan(&mut self) {
         let mut needed = vec![false; self.constants.len()];
@@ -344,16 +362,11 @@ impl Graph {
         for ((_, slot), value) in self.captures.iter().zip(captured) {
             values[*slot] = Some(value.clone());
         }
+        let mut held = Held::new(self.constants.len());
         for step in &self.steps {
+            limits::step()?;
             let outputs = self.call(step, &mut values)?;
-            for (slot, value) in step.outputs.iter().zip(outputs) {
-                if let Some(slot) = slot {
-                    values[*slot] = Some(value);
-                }
-            }
-            for slot in &step.last {
-                values[*slot] = None;
-            }
+            step.keep(outputs, &mut values, &mut held)?;
         }
         let output = |slot: &Slot| {
             let value = values[*slot].clone().or_else(|| self.constants[*slot].clone());

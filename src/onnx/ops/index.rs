@@ -6,7 +6,7 @@ use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::host;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count, resolve_axis};
+use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count, resolve_axis, work};
 use crate::onnx::value::{Strings, Value};
 use crate::value::{Array, DType, Element};
 
@@ -71,17 +71,13 @@ fn gather_strings(call: &mut Call<'_>) -> Result<Outputs> {
     let (size, inner) = (data.dims[axis], data.dims[axis + 1..].iter().product::<usize>());
     let around = indices.dims();
     let indices = from_start(indices, size)?.ints()?;
-    let mut items = Vec::new();
-    for block in 0..data.dims[..axis].iter().product::<usize>() {
-        for &index in &indices {
-            let start = (block * size + index as usize) * inner;
-            items.extend_from_slice(&data.items[start..start + inner]);
-        }
-    }
     let mut dims = data.dims[..axis].to_vec();
     dims.extend_from_slice(&around);
     dims.extend_from_slice(&data.dims[axis + 1..]);
-    one(Strings::new(items, dims))
+    count(&dims)?;
+    let blocks = 0..data.dims[..axis].iter().product::<usize>();
+    let starts = blocks.flat_map(|block| indices.iter().map(move |&index| (block * size + index as usize) * inner));
+    one(Strings::copied(starts.flat_map(|start| &data.items[start..start + inner]), dims)?)
 }
 
 fn gather_elements(call: &mut Call<'_>) -> Result<Outputs> {
@@ -299,6 +295,7 @@ fn non_zero(call: &mut Call<'_>) -> Result<Outputs> {
     let spans = strides(&dims);
     let set = x.cast(DType::Bool).cast(DType::U8).ints()?;
     let places: Vec<usize> = set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(at, _)| at).collect();
+    count(&[dims.len(), places.len()])?;
     let index = |level: usize, place: &usize| (place / spans[level] % dims[level]) as i64;
     let rows = (0..dims.len()).flat_map(|level| places.iter().map(move |place| (level, place)));
     let indices: Vec<i64> = rows.map(|(level, place)| index(level, place)).collect();
@@ -379,6 +376,7 @@ fn unique(call: &mut Call<'_>) -> Result<Outputs> {
         }
     };
     let size = x.dim(axis);
+    work(&[size, x.elements().max(size)])?;
     let slices: Vec<Vec<f64>> =
         (0..size).map(|at| x.clone().slice(axis, at, at + 1, 1)?.floats()).collect::<Result<_>>()?;
     let mut first: Vec<usize> = Vec::new();

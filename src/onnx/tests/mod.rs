@@ -1,5 +1,6 @@
 //! Files as they are exported, against what other runtimes answer; and files as they should not be.
 
 mod conformance;
+mod files;
 mod models;
 mod operators;

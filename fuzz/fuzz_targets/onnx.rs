@@ -11,7 +11,6 @@
 
 mod graphs;
 
-use std::collections::HashSet;
 use std::fs;
 use std::panic;
 use std::path::PathBuf;
@@ -31,10 +30,12 @@ fuzz_target!(
     init: {
         // A panic that leaves the target still ends the process.
         panic::set_hook(Box::new(|info| {
-            static SEEN: LazyLock<Mutex<HashSet<String>>> = LazyLock::default();
+            static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
             let place = info.location().map(ToString::to_string).unwrap_or_default();
-            if SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(place) {
+            let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+            if !seen.contains(&place) {
                 eprintln!("PANIC {info}");
+                seen.push(place);
             }
         }));
     },

@@ -111,17 +111,17 @@ fn a_call_that_cannot_be_answered_leaves_the_server_as_it_was() {
     let address: SocketAddr = url.trim_end_matches('/').parse().expect("an address");
     let mut client = Client::connect(address);
     let index = |wrong: i64| format!("Gather \"the_lookup\": index {wrong} does not exist in a dimension of size 5");
-    for (body, expected) in [
-        ("[1, 2]", "input \"tokens\"".to_owned()),
-        ("[[[1]]]", "input \"tokens\"".to_owned()),
-        ("[[1.5]]", "input \"tokens\" at [0][0]".to_owned()),
-        ("[[0, 5]]", index(5)),
-        ("[[0, -6]]", index(-6)),
-        ("[[9223372036854775807]]", index(i64::MAX)),
-        ("[[-9223372036854775808]]", index(i64::MIN)),
+    for (body, code, expected) in [
+        ("[1, 2]", "invalid_input", "input \"tokens\"".to_owned()),
+        ("[[[1]]]", "invalid_input", "input \"tokens\"".to_owned()),
+        ("[[1.5]]", "invalid_input", "input \"tokens\" at [0][0]".to_owned()),
+        ("[[0, 5]]", "method_invalid_input", index(5)),
+        ("[[0, -6]]", "method_invalid_input", index(-6)),
+        ("[[9223372036854775807]]", "method_invalid_input", index(i64::MAX)),
+        ("[[-9223372036854775808]]", "method_invalid_input", index(i64::MIN)),
     ] {
         let answer = client.post("/v1/runners/model/predict", body);
-        answer.refused(400, "invalid_input", &[&expected]);
+        answer.refused(400, code, &[&expected]);
         let answer = client.post("/v1/runners/model/predict", "[[4, -5]]");
         assert_eq!((answer.status, answer.text().trim()), (200, "[[[8.0,9.0],[0.0,1.0]]]"));
     }

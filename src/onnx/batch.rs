@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::error::OpError;
 use super::graph::{Graph, Slot, Step};
+use super::limits::{self, Held};
 use super::node::Attribute;
 use super::tensor::{Dims, Result, Tensor};
 use super::value::Value;
@@ -37,6 +38,9 @@ impl Graph {
         let (mut one, mut two) = (start(one, &self), start(two, &self));
         let mut steps = std::mem::take(&mut self.steps);
         let mut inner = Inner::new();
+        // Each `Reshape` may add a slot for its target.
+        let slots = self.constants.len() + steps.len();
+        let mut held = [Held::new(slots), Held::new(slots)];
         for step in &mut steps {
             // Values are dropped at their last use, in both runs.
             let before = self.sizes(step, &one, &two);
@@ -46,14 +50,10 @@ impl Graph {
                 values.resize(self.constants.len(), None);
             }
             let twos = self.call(step, &mut two)?;
-            for (values, outputs) in [(&mut one, ones), (&mut two, twos)] {
-                for (slot, value) in step.outputs.iter().zip(outputs) {
-                    if let Some(slot) = slot {
-                        values[*slot] = Some(value);
-                    }
-                }
-                step.last.iter().for_each(|slot| values[*slot] = None);
-            }
+            let [held_by_one, held_by_two] = &mut held;
+            step.keep(ones, &mut one, held_by_one)?;
+            step.keep(twos, &mut two, held_by_two)?;
+            limits::step()?;
         }
         self.steps = steps;
         self.plan();

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use half::{bf16, f16};
 use onnx_ir::TensorProto;
 
+use super::limits::count;
 use super::value::Strings;
 use crate::value::{Array, DType, Shape};
 
@@ -93,9 +94,8 @@ impl Externals {
         let path = inside(&self.folder, location)?;
         let file = match self.files.entry(path.clone()) {
             std::collections::hash_map::Entry::Occupied(file) => file.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?)
-            }
+            std::collections::hash_map::Entry::Vacant(place) => place
+                .insert(regular(&path).and_then(File::open).map_err(|error| format!("{}: {error}", path.display()))?),
         };
         let size = file.metadata().map_err(|error| format!("{}: {error}", path.display()))?.len();
         let rest = size.checked_sub(offset).ok_or_else(|| format!("{} ends before byte {offset}", path.display()))?;
@@ -110,6 +110,12 @@ impl Externals {
             .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(bytes)
     }
+}
+
+/// The path, if it leads to a file: a pipe would be waited for.
+pub(super) fn regular(path: &Path) -> io::Result<&Path> {
+    let is_file = path.metadata()?.is_file();
+    is_file.then_some(path).ok_or_else(|| io::Error::other("it is not a file"))
 }
 
 /// A file in `folder` or below, whatever links there are.
@@ -152,7 +158,7 @@ fn read(tensor: &TensorProto, externals: &mut Externals) -> Result<Constant, Str
     let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     let dims = dims.ok_or_else(|| format!("its shape is {:?}", tensor.dims))?;
     let shape = Shape::new(&dims);
-    let elements = shape.elements().ok_or_else(|| format!("shape {shape} has too many elements"))?;
+    let elements = count(&dims).map_err(|error| error.to_string())?;
     if tensor.data_type == STRING {
         if tensor.string_data.len() != elements {
             return Err(format!("shape {shape} has {elements} strings, found {}", tensor.string_data.len()));

@@ -1,5 +1,7 @@
 //! What can be wrong with a file, and with a run.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -57,19 +59,18 @@ impl fmt::Display for Missing {
 
 /// Every node that is missing: a hundred nodes of one operator are one line.
 fn list(missing: &[Missing]) -> String {
-    let mut text = format!("{} nodes have operators that are not supported:", missing.len());
-    let mut told: Vec<(&str, i64)> = Vec::new();
-    for first in missing {
-        let key = (first.operator.as_str(), first.opset);
-        if told.contains(&key) {
-            continue;
+    let mut lines: Vec<String> = Vec::new();
+    let mut known: HashMap<(&str, i64), usize> = HashMap::new();
+    for Missing { node, operator, opset } in missing {
+        match known.entry((operator, *opset)) {
+            Entry::Occupied(line) => lines[*line.get()].push_str(&format!(", \"{node}\"")),
+            Entry::Vacant(line) => {
+                line.insert(lines.len());
+                lines.push(format!("\n  {operator} (opset {opset}): \"{node}\""));
+            }
         }
-        told.push(key);
-        let others = missing.iter().filter(|other| (other.operator.as_str(), other.opset) == key);
-        let names: Vec<String> = others.map(|other| format!("\"{}\"", other.node)).collect();
-        text.push_str(&format!("\n  {} (opset {}): {}", first.operator, first.opset, names.join(", ")));
     }
-    text
+    format!("{} nodes have operators that are not supported:{}", missing.len(), lines.concat())
 }
 
 /// Why a step of the graph cannot be run.

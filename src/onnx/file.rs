@@ -20,11 +20,8 @@ const LARGEST: u64 = 2 << 30;
 pub(super) fn read(path: &Path) -> Result<ModelProto, LoadError> {
     let failed = |error| LoadError::Read { path: path.to_owned(), error };
     let invalid = |problem: String| LoadError::Invalid { path: path.to_owned(), problem };
-    let file = File::open(path).map_err(failed)?;
+    let file = data::regular(path).and_then(File::open).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
-    if !about.is_file() {
-        return Err(invalid("it is not a file".to_owned()));
-    }
     if about.len() > LARGEST {
         return Err(invalid(format!("it is larger than {LARGEST} bytes, which no ONNX file can be")));
     }

@@ -1,16 +1,19 @@
 //! ONNX graphs, run on Burn as they are.
 //!
 //! In reading order: `file` (from bytes to messages), `model` (a graph with its signature), `probe` (what a graph does with
-//! batches), `graph` (a graph made ready for one device, and how it runs), `node` and `value` (what an operator is given),
-//! `tensor` (rank and dtype at run time, on Burn's primitives), `ops` (the operators, one family a file), `data` (constants),
-//! `error`.
+//! batches), `graph` (a graph made ready for one device, and how it runs), `fold` (what it computes of constants), `node` and
+//! `value` (what an operator is given), `tensor` (rank and dtype at run time, on Burn's primitives), `limits` (how much a
+//! graph may take), `ops` (the operators, one family a file), `data` (constants), `error`.
 
 mod batch;
+mod compile;
 mod data;
 mod error;
 mod file;
+mod fold;
 mod fuse;
 mod graph;
+mod limits;
 mod model;
 mod node;
 mod ops;

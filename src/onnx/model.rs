@@ -1,6 +1,6 @@
 //! A model: its graph, and what goes in and comes out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, TensorData};
 use onnx_ir::{ModelProto, TypeProto, ValueInfoProto};
 
+use super::compile::Compiler;
 use super::data::{self, Externals, STRING};
 use super::error::{LoadError, OpError};
 use super::file::{self, contained};
-use super::graph::{Compiler, Graph, host};
+use super::graph::{Graph, host};
+use super::limits::{Limits, MOST_DIMS, MOST_GIVEN, count};
 use super::tensor::Tensor;
 use super::value::{Strings, Value};
 use crate::value::DType;
@@ -63,12 +65,16 @@ impl Model {
         let mut proto = file::read(path)?;
         let names: Vec<String> = proto.graph.output.iter().map(|output| output.name.clone()).collect();
         without_maps(&mut proto);
-        let constants: Vec<&str> = proto.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        let inputs = proto.graph.input.iter().filter(|input| !constants.contains(&input.name.as_str()));
+        let constants: HashSet<&str> = proto.graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let inputs = proto.graph.input.iter().filter(|input| !constants.contains(input.name.as_str()));
         let inputs: Result<Vec<Port>, String> = inputs.map(|input| port("input", input)).collect();
         let outputs: Result<Vec<Port>, String> =
             proto.graph.output.iter().map(|output| port("output", output)).collect();
         let mut outputs = outputs.map_err(invalid)?;
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            return Err(invalid(format!("it has two outputs \"{twice}\"")));
+        }
         for (output, name) in outputs.iter_mut().zip(names) {
             output.name = name;
         }
@@ -101,20 +107,31 @@ impl Model {
 }
 
 impl Session {
-    /// Runs the graph, and reads what comes out.
+    /// Runs the graph, and reads what comes out. On the host, a kernel that panics has failed, and nothing is lost with it;
+    /// of a GPU nobody knows that, and whoever supervises is to see the panic.
     ///
     /// # Errors
     /// [`OpError`], which says at which node.
     pub(crate) fn run(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
+        if self.device != host() {
+            return self.run_steps(inputs);
+        }
+        contained(|| self.run_steps(inputs)).unwrap_or_else(|problem| Err(OpError::new(problem)))
+    }
+
+    fn run_steps(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
         let given = inputs.into_iter().zip(self.ranks.iter()).map(|(input, rank)| match input {
-            Given::Tensor(data) => Value::Tensor(Tensor::from_data(data, *rank == Some(0), &self.device)),
+            Given::Tensor(data) => {
+                count(data.shape())?;
+                Ok(Value::Tensor(Tensor::from_data(data, *rank == Some(0), &self.device)))
+            }
             Given::Texts(texts) => {
                 let mut dims = vec![1; rank.unwrap_or(1).max(1)];
                 dims[0] = texts.len();
-                Value::Strings(Strings::new(texts, dims))
+                Ok(Value::Strings(Strings::new(texts, dims)))
             }
         });
-        self.graph.run(given.collect(), &[])?.into_iter().map(read).collect()
+        self.graph.run(given.collect::<Result<_, OpError>>()?, &[])?.into_iter().map(read).collect()
     }
 }
 
@@ -140,7 +157,7 @@ fn read(value: Value) -> Result<crate::value::Value, OpError> {
 fn ready(path: &Path, proto: &ModelProto, inputs: &[Port], device: &DispatchDevice) -> Result<Graph, LoadError> {
     let graph = compile(path, proto, device)?;
     let (Some(one), Some(two)) = (rows(inputs, 1, device), rows(inputs, 2, device)) else { return Ok(graph) };
-    let freed = contained(|| graph.clone().with_free_batch(one, two));
+    let (freed, _) = Limits::of_trials().within(|| contained(|| graph.clone().with_free_batch(one, two)));
     Ok(match freed {
         Ok(Ok(freed)) => freed,
         Ok(Err(error)) => {
@@ -153,10 +170,12 @@ fn ready(path: &Path, proto: &ModelProto, inputs: &[Port], device: &DispatchDevi
 
 /// Inputs of ones with so many rows, where every input has one row in the file.
 fn rows(inputs: &[Port], rows: usize, device: &DispatchDevice) -> Option<Vec<Value>> {
+    let mut room = MOST_GIVEN;
     let input = |port: &Port| {
         let dims: Option<Vec<usize>> = port.dims.as_ref()?.iter().copied().collect();
         let mut dims = dims.filter(|dims| dims.first() == Some(&1))?;
         dims[0] = rows;
+        room = room.checked_sub(count(&dims).ok()?)?;
         Tensor::full(&dims, burn::tensor::Scalar::Int(1), port.dtype?, device).ok().map(Value::Tensor)
     };
     inputs.iter().map(input).collect()
@@ -175,7 +194,7 @@ fn compile(path: &Path, proto: &ModelProto, device: &DispatchDevice) -> Result<G
         .map(|set| (if set.domain == "ai.onnx" { String::new() } else { set.domain.clone() }, set.version))
         .collect();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut compiler = Compiler { device, externals: Externals::new(folder), opsets, missing: Vec::new() };
+    let mut compiler = Compiler::new(device, Externals::new(folder), opsets);
     let graph = contained(|| compiler.compile(&proto.graph)).and_then(|graph| graph).map_err(invalid)?;
     if !compiler.missing.is_empty() {
         return Err(LoadError::Unsupported { path: path.to_owned(), missing: compiler.missing });
@@ -187,9 +206,11 @@ fn compile(path: &Path, proto: &ModelProto, device: &DispatchDevice) -> Result<G
 /// rows themselves are what is served: the output keeps its name, and is what went into that node.
 fn without_maps(proto: &mut ModelProto) {
     let Some(graph) = proto.graph.as_mut() else { return };
+    let maps = graph.node.iter().filter(|node| node.op_type == "ZipMap");
+    let inputs: HashMap<&str, &String> =
+        maps.filter_map(|node| Some((node.output.first()?.as_str(), node.input.first()?))).collect();
     for output in &mut graph.output {
-        let zip = graph.node.iter().find(|node| node.op_type == "ZipMap" && node.output.contains(&output.name));
-        let Some(input) = zip.and_then(|node| node.input.first()) else { continue };
+        let Some(&input) = inputs.get(output.name.as_str()) else { continue };
         let known = graph.value_info.iter().find(|info| info.name == *input);
         output.type_ = known.map_or_else(Default::default, |info| info.type_.clone());
         output.name.clone_from(input);
@@ -212,7 +233,12 @@ fn port(what: &str, info: &ValueInfoProto) -> Result<Port, String> {
             format!("{what} \"{name}\" is of dtype {}, which is not supported", data::dtype_name(number))
         })?),
     };
-    let dims = tensor.shape.as_ref().map(|shape| {
+    let dims = tensor.shape.as_ref();
+    if let Some(shape) = dims.filter(|shape| shape.dim.len() > MOST_DIMS) {
+        let found = shape.dim.len();
+        return Err(format!("{what} \"{name}\" has {found} dimensions, where no more than {MOST_DIMS} are supported"));
+    }
+    let dims = dims.map(|shape| {
         let size = |value: i64| usize::try_from(value).ok().filter(|&size| size > 0);
         shape.dim.iter().map(|dim| if dim.has_dim_value() { size(dim.dim_value()) } else { None }).collect()
     });

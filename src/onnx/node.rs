@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::data::Constant;
 use super::error::OpError;
 use super::graph::Graph;
+use super::limits::MOST_ELEMENTS;
 use super::tensor::{Dims, Result, Tensor, resolve_axis};
 use super::value::{Strings, Value};
 use crate::value::DType;
@@ -247,9 +248,13 @@ impl Call<'_> {
     }
 }
 
-/// Sizes from integers.
+/// Sizes from integers: each one that a dimension of a tensor may have.
 pub(super) fn sizes(ints: &[i64]) -> Result<Dims> {
-    let size =
-        |&int: &i64| usize::try_from(int).map_err(|_| OpError::caller(format!("{int} is no size of a dimension")));
+    let size = |&int: &i64| {
+        let size = usize::try_from(int).ok().filter(|&size| size <= MOST_ELEMENTS);
+        size.ok_or_else(|| {
+            OpError::caller(format!("{int} is no size of a dimension, which is at most {MOST_ELEMENTS}"))
+        })
+    };
     ints.iter().map(size).collect()
 }

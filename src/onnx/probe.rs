@@ -10,15 +10,13 @@ use fastrand::Rng;
 
 use super::error::{LoadError, OpError};
 use super::file::contained;
+use super::limits::{Limits, MOST_GIVEN, count};
 use super::model::{Given, Model, Port, Session};
 use crate::transfer;
 use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueSpec};
 
 /// Sizes to try where the file leaves one open that is not the batch's: a sequence's length, an image's side.
 const SIZES: [usize; 6] = [8, 32, 1, 2, 64, 224];
-
-/// Elements of one input, at most, to try a graph on.
-const MOST: usize = 1 << 26;
 
 /// What a model is served as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +38,7 @@ enum Trial {
 impl Trial {
     /// Values that most graphs can do something with: floats about 0, integers that are 0 or 1, any bytes.
     fn random(port: &Port, dims: &[usize], rng: &mut Rng) -> Option<Self> {
-        let count =
-            dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)).filter(|&count| count <= MOST)?;
+        let count = count(dims).ok()?;
         let Some(dtype) = port.dtype else {
             return Some(Self::Texts((0..dims.first().copied().unwrap_or(1)).map(|_| "a".to_owned()).collect()));
         };
@@ -84,6 +81,18 @@ impl Trial {
     }
 }
 
+/// Values for inputs of these sizes; `None` where they are too large to try.
+fn trials(ports: &[Port], dims: impl Fn(&Port) -> Vec<usize>, rng: &mut Rng) -> Option<Vec<Trial>> {
+    let mut room = MOST_GIVEN;
+    for port in ports {
+        // Each takes a little, whatever its size.
+        room = room.checked_sub(count(&dims(port)).ok()?.max(1 << 8))?;
+    }
+    ports.iter().map(|port| Trial::random(port, &dims(port), rng)).collect()
+}
+
+const TOO_LARGE: &str = "its inputs are too large to try it";
+
 /// Runs a trial. A kernel that panics has failed.
 fn run(session: &Session, inputs: &[Trial]) -> Result<Vec<Value>, String> {
     let given = inputs.iter().map(Trial::given).collect();
@@ -103,6 +112,10 @@ pub(crate) fn signature(path: &Path) -> Result<Signature, LoadError> {
 impl Model {
     /// Finds out what the model is served as.
     pub(crate) fn describe(&self, session: &Session) -> Description {
+        Limits::of_trials().within(|| self.tried(session)).0
+    }
+
+    fn tried(&self, session: &Session) -> Description {
         let mut rng = Rng::with_seed(7);
         let mut problem = match self.rowless() {
             Some(problem) => problem,
@@ -112,20 +125,19 @@ impl Model {
             },
         };
         // As the file says, then: one call at a time.
-        let mut outputs = None;
+        let (mut outputs, mut last) = (None, None);
         for &size in self.sizes(false) {
-            let trials: Option<Vec<Trial>> =
-                self.inputs.iter().map(|port| Trial::random(port, &sized(port, None, size), &mut rng)).collect();
-            match trials.map(|trials| run(session, &trials)) {
-                Some(Ok(found)) => {
+            let trials = trials(&self.inputs, |port| sized(port, None, size), &mut rng);
+            match trials.ok_or_else(|| TOO_LARGE.to_owned()).and_then(|trials| run(session, &trials)) {
+                Ok(found) => {
                     outputs = Some(found);
                     break;
                 }
-                Some(Err(error)) => {
-                    problem = format!("{problem}; and it does not run on inputs as the file describes them: {error}")
-                }
-                None => {}
+                Err(error) => last = Some(error),
             }
+        }
+        if let Some(error) = last.filter(|error| outputs.is_none() && *error != problem) {
+            problem = format!("{problem}; and it does not run on inputs as the file describes them: {error}");
         }
         let inputs = self.inputs.iter().map(|port| spec(port, port.dims.clone())).collect();
         let specs = self
@@ -162,9 +174,10 @@ impl Model {
     fn batched(&self, session: &Session, rng: &mut Rng) -> Result<Description, String> {
         let mut problem = String::new();
         for &size in self.sizes(true) {
-            let trials: Option<Vec<Trial>> =
-                self.inputs.iter().map(|port| Trial::random(port, &sized(port, Some(2), size), rng)).collect();
-            let both = trials.ok_or("its inputs are too large to try it")?;
+            let Some(both) = trials(&self.inputs, |port| sized(port, Some(2), size), rng) else {
+                problem = if problem.is_empty() { TOO_LARGE.to_owned() } else { problem };
+                continue;
+            };
             let row = |row: usize| -> Option<Vec<Trial>> { both.iter().map(|trial| trial.row(row)).collect() };
             let (Some(first), Some(second)) = (row(0), row(1)) else { continue };
             let alone = match run(session, &first) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::OpError;
-use super::tensor::{Result, Tensor};
+use super::tensor::{Result, Tensor, count};
 
 /// What flows along an edge.
 #[derive(Clone, Debug)]
@@ -25,6 +25,12 @@ pub(super) struct Strings {
 impl Strings {
     pub(super) fn new(items: Vec<String>, dims: Vec<usize>) -> Self {
         Self { items: items.into(), dims }
+    }
+
+    /// Copies of these, if there may be so many.
+    pub(super) fn copied<'a>(items: impl Iterator<Item = &'a String> + Clone, dims: Vec<usize>) -> Result<Self> {
+        count(&[items.clone().map(String::len).fold(count(&dims)?, usize::saturating_add)])?;
+        Ok(Self::new(items.cloned().collect(), dims))
     }
 }
 
@@ -48,6 +54,16 @@ impl Value {
             Self::Strings(_) => "a tensor of strings",
             Self::Sequence(_) => "a sequence",
             Self::Nothing => "nothing",
+        }
+    }
+
+    /// How much memory it takes, where it shares none.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.elements() * tensor.dtype().size(),
+            Self::Strings(strings) => strings.items.iter().map(|item| item.len() + size_of::<String>()).sum(),
+            Self::Sequence(values) => values.iter().map(|value| value.bytes() + size_of::<Self>()).sum(),
+            Self::Nothing => 0,
         }
     }
 

@@ -24,6 +24,7 @@ mod isolation;
 mod kit;
 mod models;
 mod onnx;
+mod onnx_files;
 mod orders;
 mod readiness;
 mod refusals;

@@ -9,7 +9,7 @@ use super::Family;
 use super::index::from_start;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one};
-use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, broadcast_dims};
+use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, broadcast_dims, work};
 use crate::value::DType;
 
 pub(super) const OPS: Family =
@@ -149,7 +149,8 @@ fn attention(call: &mut Call<'_>) -> Result<Outputs> {
     let inputs = Inputs::of(call, flat)?;
     let scale = node.float("scale", (inputs.query.dim(3) as f64).powf(-0.5));
     let softcap = node.float("softcap", 0.0);
-    let [_, heads, queries, keys] = inputs.shape();
+    let [n, heads, queries, keys] = inputs.shape();
+    work(&[n, heads, queries, keys, inputs.query.dim(3).max(inputs.value.dim(3))])?;
     let causal = node.flag("is_causal", false);
     let precise = node.dtype("softmax_precision")?.is_some_and(|dtype| dtype != inputs.query.dtype());
     let (mut y, scores) = if node.outputs < 4 && softcap == 0.0 && !precise && heads == inputs.key.dim(1) {

@@ -3,7 +3,7 @@
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Result, Tensor};
+use crate::onnx::tensor::{Result, Tensor, work};
 
 pub(super) const OPS: Family = &[("NonMaxSuppression", non_max_suppression)];
 
@@ -49,6 +49,7 @@ fn non_max_suppression(call: &mut Call<'_>) -> Result<Outputs> {
     let most = call.number(2)?.map_or(0, |most| most.max(0.0) as usize);
     let (shared, least) = (call.number(3)?.unwrap_or(0.0), call.number(4)?);
     let (images, classes, count) = (of[0], of[1], of[2]);
+    work(&[images, classes, count, count.min(most)])?;
     let areas: Vec<Area> = boxes.floats()?.chunks_exact(4).map(|numbers| Area::of(numbers, centred)).collect();
     let scores = scores.floats()?;
     let mut found: Vec<i64> = Vec::new();

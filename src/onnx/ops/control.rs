@@ -6,7 +6,7 @@ use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::{Graph, host};
 use crate::onnx::node::{Call, Outputs};
-use crate::onnx::tensor::{Result, Tensor, resolve_axis};
+use crate::onnx::tensor::{Result, Tensor, count, resolve_axis, step};
 use crate::onnx::value::Value;
 
 pub(super) const OPS: Family = &[("If", branch), ("Loop", repeat), ("Scan", scan)];
@@ -37,7 +37,7 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
     let count = carried.len();
     let yields = call.node.outputs.saturating_sub(count);
     let mut yielded: Vec<Vec<Tensor>> = vec![Vec::new(); yields];
-    let mut iteration = 0;
+    let (mut iteration, mut held) = (0, 0);
     while go_on && iteration < most {
         if iteration >= MOST_ITERATIONS {
             return Err(OpError::caller(format!("the loop has not ended after {MOST_ITERATIONS} iterations")));
@@ -50,8 +50,9 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
         go_on = condition.float()? != 0.0;
         carried = outputs.by_ref().take(count).collect();
         for (stack, value) in yielded.iter_mut().zip(outputs) {
-            stack.push(value.tensor()?.unsqueeze(0)?);
+            stack.push(yielded_by_one(value, &mut held)?.unsqueeze(0)?);
         }
+        step()?;
         iteration += 1;
     }
     let mut values: Outputs = SmallVec::from_vec(carried);
@@ -59,6 +60,13 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
         values.push(stacked(stack, 0)?.into());
     }
     Ok(values)
+}
+
+/// A tensor that one iteration yields; all of them may have as many elements together as one tensor.
+fn yielded_by_one(value: Value, held: &mut usize) -> Result<Tensor> {
+    let tensor = value.tensor()?;
+    *held += tensor.elements().max(1);
+    count(&[*held]).map(|_| tensor)
 }
 
 fn stacked(stack: Vec<Tensor>, axis: usize) -> Result<Tensor> {
@@ -75,7 +83,8 @@ fn scan(call: &mut Call<'_>) -> Result<Outputs> {
     if call.node.opset < 9 {
         return Err(OpError::new("Scan of opset 8 is not supported"));
     }
-    let states = call.inputs.len().saturating_sub(scanned);
+    let states = call.inputs.len().checked_sub(scanned);
+    let states = states.ok_or_else(|| OpError::new(format!("there are no {scanned} inputs to scan")))?;
     let mut carried: Vec<Value> = (0..states).map(|at| call.value(at)).collect::<Result<_>>()?;
     let inputs: Vec<Tensor> = (states..states + scanned).map(|at| call.tensor(at)).collect::<Result<_>>()?;
     let attribute = |name: &str, at: usize| call.node.ints(name).and_then(|ints| ints.get(at)).copied().unwrap_or(0);
@@ -90,6 +99,7 @@ fn scan(call: &mut Call<'_>) -> Result<Outputs> {
     }
     let yields = call.node.outputs.saturating_sub(states);
     let mut yielded: Vec<Vec<Tensor>> = vec![Vec::new(); yields];
+    let mut held = 0;
     for at in 0..length {
         let mut given = std::mem::take(&mut carried);
         for (index, (input, &axis)) in inputs.iter().zip(&axes).enumerate() {
@@ -99,8 +109,9 @@ fn scan(call: &mut Call<'_>) -> Result<Outputs> {
         let mut outputs = body.run(given, &call.captured)?.into_iter();
         carried = outputs.by_ref().take(states).collect();
         for (stack, value) in yielded.iter_mut().zip(outputs) {
-            stack.push(value.tensor()?);
+            stack.push(yielded_by_one(value, &mut held)?);
         }
+        step()?;
     }
     let mut values: Outputs = SmallVec::from_vec(carried);
     for (index, mut stack) in yielded.into_iter().enumerate() {

@@ -7,7 +7,7 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one, sizes};
-use crate::onnx::tensor::{Dims, Result, Tensor};
+use crate::onnx::tensor::{Dims, Result, Tensor, count, work};
 
 pub(super) const OPS: Family = &[("Conv", conv), ("ConvTranspose", conv_transpose)];
 
@@ -57,6 +57,12 @@ impl Window {
         (self.kernel[at] - 1) * self.dilations[at] + 1
     }
 
+    /// How many windows fit in each dimension of an input of this size; `None` where none does.
+    pub(super) fn steps(&self, input: &[usize]) -> Option<Dims> {
+        let padded = |at: usize| input[at].saturating_add(self.pads[at].0).saturating_add(self.pads[at].1);
+        (0..input.len()).map(|at| Some(padded(at).checked_sub(self.span(at))? / self.strides[at] + 1)).collect()
+    }
+
     /// Whether there are as many elements before as after, everywhere.
     pub(super) fn is_symmetric(&self) -> bool {
         self.pads.iter().all(|(before, after)| before == after)
@@ -82,9 +88,13 @@ fn options<const N: usize>(window: &Window, groups: usize) -> Result<ConvOptions
     Ok(ConvOptions::new_with_padding(strides, pads, dilations, groups))
 }
 
-fn groups(node: &Node) -> Result<usize> {
+pub(super) fn groups(node: &Node) -> Result<usize> {
     let group = node.int("group", 1);
-    usize::try_from(group).ok().filter(|&groups| groups > 0).ok_or_else(|| OpError::new(format!("{group} groups")))
+    sizes(&[group])
+        .ok()
+        .map(|sizes| sizes[0])
+        .filter(|&groups| groups > 0)
+        .ok_or_else(|| OpError::new(format!("{group} groups")))
 }
 
 fn conv(call: &mut Call<'_>) -> Result<Outputs> {
@@ -105,15 +115,12 @@ pub(super) fn convolve(node: &Node, x: Tensor, weight: Tensor, bias: Option<Tens
         return Err(OpError::caller(format!("weights of shape {kernel:?} do not fit an input of shape {dims:?}")));
     }
     let window = Window::of(node, kernel[2..].iter().copied().collect(), &dims[2..])?;
-    for at in 0..dims.len() - 2 {
-        let padded = dims[at + 2].saturating_add(window.pads[at].0).saturating_add(window.pads[at].1);
-        if padded < window.span(at) {
-            return Err(OpError::caller(format!(
-                "an input of shape {dims:?} is smaller than a window of {:?}",
-                window.kernel
-            )));
-        }
-    }
+    let steps = window.steps(&dims[2..]).ok_or_else(|| {
+        OpError::caller(format!("an input of shape {dims:?} is smaller than a window of {:?}", window.kernel))
+    })?;
+    let mut result: Dims = smallvec::smallvec![dims[0], kernel[0]];
+    result.extend(steps);
+    work(&[count(&result)?, kernel[1..].iter().product()])?;
     let weight = weight.float_only("the weights")?.raw();
     let bias = bias.map(Tensor::raw);
     let x = x.float_only("the input")?;
@@ -123,6 +130,12 @@ pub(super) fn convolve(node: &Node, x: Tensor, weight: Tensor, bias: Option<Tens
         5 => Dispatch::conv3d(x.raw(), weight, bias, options(&window, groups)?),
         _ => return Err(OpError::new("convolutions over more than 3 dimensions are not supported")),
     }))
+}
+
+/// The sizes of the spatial dimensions, before which others may stand.
+fn last_of(shape: &[usize], space: usize) -> Result<Dims> {
+    let last = shape.len().checked_sub(space).map(|start| Dims::from_slice(&shape[start..]));
+    last.ok_or_else(|| OpError::new(format!("output_shape {shape:?} does not have {space} dimensions")))
 }
 
 fn conv_transpose(call: &mut Call<'_>) -> Result<Outputs> {
@@ -141,10 +154,18 @@ fn conv_transpose(call: &mut Call<'_>) -> Result<Outputs> {
         None => smallvec::smallvec![0; space],
     };
     // Without pads, an output of this size; the pads are cut from it.
+    if dims.contains(&0) || extra.len() != space {
+        return Err(OpError::caller(format!("an output padding of {extra:?} does not fit an input of shape {dims:?}")));
+    }
     let full: Vec<usize> = (0..space).map(|at| (dims[at + 2] - 1) * window.strides[at] + window.span(at)).collect();
+    let mut result: Dims = smallvec::smallvec![dims[0], kernel[1].saturating_mul(groups)];
+    result.extend(full.iter().zip(&extra).map(|(full, extra)| full + extra));
+    count(&result)?;
+    // Before they are summed up, there is a window for each element.
+    work(&[count(&[&dims[2..], &kernel[1..]].concat())?, dims[0], dims[1]])?;
     let auto = node.text("auto_pad", "NOTSET");
     let wanted: Option<Dims> = match node.ints("output_shape") {
-        Some(shape) => Some(sizes(shape)?.into_iter().rev().take(space).rev().collect()),
+        Some(shape) => Some(last_of(&sizes(shape)?, space)?),
         None if auto.starts_with("SAME") => Some((0..space).map(|at| dims[at + 2] * window.strides[at]).collect()),
         None => None,
     };

@@ -4,7 +4,7 @@ use super::Family;
 use super::index::strides;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count, resolve_axis};
+use crate::onnx::tensor::{Binary, Compare, Dims, Result, Tensor, count, resolve_axis, work};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[
@@ -43,6 +43,7 @@ fn non_zero(call: &mut Call<'_>) -> Result<Outputs> {
     let spans = strides(&dims);
     let set = x.cast(DType::Bool).cast(DType::U8).ints()?;
     let places: Vec<usize> = set.iter().enumerate().filter(|(_, bit)| **bit != 0).map(|(at, _)| at).collect();
+    count(&[dims.len(), places.len()])?;
     let index = |level: usize, place: &usize| (place / spans[level] % dims[level]) as i64;
     let rows = (0..dims.len()).flat_map(|level| places.iter().map(move |place| (level, place)));
     let indices: Vec<i64> = rows.map(|(level, place)| index(level, place)).collect();
@@ -123,6 +124,7 @@ fn unique(call: &mut Call<'_>) -> Result<Outputs> {
         }
     };
     let size = x.dim(axis);
+    work(&[size, x.elements().max(size)])?;
     let slices: Vec<Vec<f64>> =
         (0..size).map(|at| x.clone().slice(axis, at, at + 1, 1)?.floats()).collect::<Result<_>>()?;
     let mut first: Vec<usize> = Vec::new();

@@ -8,7 +8,7 @@ use super::Family;
 use super::conv::Window;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one, sizes};
-use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count};
+use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count, work};
 
 pub(super) const OPS: Family =
     &[("GridSample", grid_sample), ("AffineGrid", affine_grid), ("RoiAlign", roi_align), ("DeformConv", deform_conv)];
@@ -148,6 +148,8 @@ fn grid_sample(call: &mut Call<'_>) -> Result<Outputs> {
     }
     let mut shape: Dims = dims[..2].iter().copied().collect();
     shape.extend_from_slice(&places[1..=space]);
+    // Each sample is made of up to four elements in each dimension.
+    work(&[count(&shape)?, count(&vec![4; space])?])?;
     let total = count(&shape)?;
     if dims[2..].contains(&0) {
         return Err(OpError::caller(format!("there is nothing to sample in an input of shape {dims:?}")));
@@ -271,7 +273,8 @@ fn roi_align(call: &mut Call<'_>) -> Result<Outputs> {
             image.ok_or_else(|| OpError::caller(format!("a box is in an image beyond the {} given", dims[0])))?;
         let region = Region::of(node, corners, [bins[0], bins[1]]);
         let [rows, columns] = region.samples;
-        count(&[shape[2], shape[3], rows, columns])?;
+        // Each sample is made of four elements.
+        work(&[shape[1], shape[2], shape[3], count(&[rows, columns, 16])?])?;
         for bin in 0..bins[0] * bins[1] {
             let place = [bin / bins[1], bin % bins[1]];
             let samples: Vec<Taps> = (0..rows * columns)
@@ -303,8 +306,8 @@ fn deform_conv(call: &mut Call<'_>) -> Result<Outputs> {
     if dims.len() != 4 || kernel.len() != 4 {
         return Err(OpError::new("deformable convolutions over other than 2 dimensions are not supported"));
     }
-    let number = |name: &str| usize::try_from(node.int(name, 1)).unwrap_or(0).max(1);
-    let (groups, offset_groups) = (number("group"), number("offset_group"));
+    let numbers = sizes(&[node.int("group", 1).max(1), node.int("offset_group", 1).max(1)])?;
+    let (groups, offset_groups) = (numbers[0], numbers[1]);
     let window = Window::of(node, kernel[2..].iter().copied().collect(), &dims[2..])?;
     // Zeros lie about the input anyway: pads may as well be part of it.
     let pads = [(0, 0), (0, 0), window.pads[0], window.pads[1]];
@@ -328,6 +331,7 @@ fn deform_conv(call: &mut Call<'_>) -> Result<Outputs> {
             "weights {kernel:?}, offsets {found:?} and masks do not fit an input of shape {dims:?}"
         )));
     }
+    work(&[count(&[dims[0], kernel[0].max(dims[1].saturating_mul(taps)), output[0], output[1]])?, taps])?;
     let two = |values: &Dims| [values[0], values[1]];
     let options = DeformConvOptions::new(two(&window.strides), [0, 0], two(&window.dilations), groups, offset_groups);
     let (offset, weight) = (offset.raw(), weight.raw());

@@ -65,17 +65,13 @@ fn gather_strings(call: &mut Call<'_>) -> Result<Outputs> {
     let (size, inner) = (data.dims[axis], data.dims[axis + 1..].iter().product::<usize>());
     let around = indices.dims();
     let indices = from_start(indices, size)?.ints()?;
-    let mut items = Vec::new();
-    for block in 0..data.dims[..axis].iter().product::<usize>() {
-        for &index in &indices {
-            let start = (block * size + index as usize) * inner;
-            items.extend_from_slice(&data.items[start..start + inner]);
-        }
-    }
     let mut dims = data.dims[..axis].to_vec();
     dims.extend_from_slice(&around);
     dims.extend_from_slice(&data.dims[axis + 1..]);
-    one(Strings::new(items, dims))
+    count(&dims)?;
+    let blocks = 0..data.dims[..axis].iter().product::<usize>();
+    let starts = blocks.flat_map(|block| indices.iter().map(move |&index| (block * size + index as usize) * inner));
+    one(Strings::copied(starts.flat_map(|start| &data.items[start..start + inner]), dims)?)
 }
 
 fn gather_elements(call: &mut Call<'_>) -> Result<Outputs> {

@@ -126,17 +126,16 @@ fn concat_strings(call: &mut Call<'_>) -> Result<Outputs> {
     let axis = call.axis(1, dims.len())?;
     let outer: usize = dims[..axis].iter().product();
     dims[axis] = parts.iter().map(|part| part.dims.get(axis).copied().unwrap_or(0)).sum();
-    let mut items = Vec::new();
-    for block in 0..outer {
-        for part in &parts {
-            let size = part.items.len() / outer.max(1);
-            items.extend_from_slice(&part.items[block * size..(block + 1) * size]);
-        }
-    }
-    if items.len() != dims.iter().product::<usize>() {
+    count(&dims)?;
+    let block = |part: &'_ Strings, block: usize| {
+        let size = part.items.len() / outer.max(1);
+        block * size..(block + 1) * size
+    };
+    let items = (0..outer).flat_map(|at| parts.iter().flat_map(move |part| &part.items[block(part, at)]));
+    if items.clone().count() != dims.iter().product::<usize>() {
         return Err(OpError::caller("the tensors of strings do not fit together"));
     }
-    one(Strings::new(items, dims))
+    one(Strings::copied(items, dims)?)
 }
 
 /// In parts of the given sizes, or in equal ones, of which the last may be smaller.
@@ -243,7 +242,8 @@ fn pad(call: &mut Call<'_>) -> Result<Outputs> {
     for (at, &axis) in axes.iter().enumerate() {
         let (before, after) = (pads[at], pads[at + axes.len()]);
         let size = x.dim(axis);
-        let (cut_before, cut_after) = ((-before.min(0)) as usize, (-after.min(0)) as usize);
+        let cut = |pad: i64| pad.min(0).unsigned_abs() as usize;
+        let (cut_before, cut_after) = (cut(before), cut(after));
         x = x.slice(axis, cut_before.min(size), size.saturating_sub(cut_after).max(cut_before.min(size)), 1)?;
         more[axis] = (before.max(0) as usize, after.max(0) as usize);
     }
@@ -256,8 +256,8 @@ fn pad(call: &mut Call<'_>) -> Result<Outputs> {
         if size == 0 {
             return Err(OpError::caller("there is nothing to pad with"));
         }
+        count(&[before.saturating_add(after).saturating_add(size as usize)])?;
         let (before, after) = (before as i64, after as i64);
-        count(&[(before + size + after) as usize])?;
         let source = |at: i64| match mode {
             "edge" => at.clamp(0, size - 1),
             "wrap" => at.rem_euclid(size),
@@ -300,7 +300,7 @@ fn center_crop_pad(call: &mut Call<'_>) -> Result<Outputs> {
 
 fn depth_to_space(call: &mut Call<'_>) -> Result<Outputs> {
     let x = call.tensor(0)?.of_rank(4, "the input")?;
-    let block = usize::try_from(call.node.int("blocksize", 1)).unwrap_or(0);
+    let block = sizes(&[call.node.int("blocksize", 1)])?[0];
     let [n, c, h, w] = [x.dim(0), x.dim(1), x.dim(2), x.dim(3)];
     if block == 0 || c % (block * block) != 0 {
         return Err(OpError::caller(format!("{c} channels do not make blocks of {block} by {block}")));
@@ -316,7 +316,7 @@ fn depth_to_space(call: &mut Call<'_>) -> Result<Outputs> {
 
 fn space_to_depth(call: &mut Call<'_>) -> Result<Outputs> {
     let x = call.tensor(0)?.of_rank(4, "the input")?;
-    let block = usize::try_from(call.node.int("blocksize", 1)).unwrap_or(0);
+    let block = sizes(&[call.node.int("blocksize", 1)])?[0];
     let [n, c, h, w] = [x.dim(0), x.dim(1), x.dim(2), x.dim(3)];
     if block == 0 || h % block != 0 || w % block != 0 {
         return Err(OpError::caller(format!("an image of {h} by {w} does not consist of blocks of {block}")));

@@ -71,8 +71,9 @@ fn choose(call: &mut Call<'_>) -> Result<Outputs> {
         let dims = broadcast_dims(&broadcast_dims(&mask.dims(), &yes.dims)?, &no.dims)?;
         let mask = mask.expand(&dims)?.ints()?;
         let pairs = mask.into_iter().zip(indices(&yes, &dims).zip(indices(&no, &dims)));
-        let items = pairs.map(|(mask, (i, j))| if mask != 0 { yes.items[i].clone() } else { no.items[j].clone() });
-        return one(Strings::new(items.collect(), dims.to_vec()));
+        let chosen: Vec<&String> =
+            pairs.map(|(mask, (i, j))| if mask != 0 { &yes.items[i] } else { &no.items[j] }).collect();
+        return one(Strings::copied(chosen.iter().copied(), dims.to_vec())?);
     }
     let (yes, no) = (call.tensor(1)?, call.tensor(2)?);
     if yes.dtype() != no.dtype() {

@@ -81,6 +81,14 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Op> {
     TABLE.get(&(domain, operator)).copied()
 }
 
+/// The operators of the default domain, in order.
+#[cfg(test)]
+pub(super) fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = ONNX.iter().flat_map(|family| family.iter()).map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Whether an operator answers differently each time.
 pub(super) fn is_random(operator: &str) -> bool {
     operator.starts_with("Random") || matches!(operator, "Bernoulli" | "Multinomial")

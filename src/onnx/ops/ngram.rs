@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one, sizes};
-use crate::onnx::tensor::{Dims, Result, Tensor, count};
+use crate::onnx::tensor::{Dims, Result, Tensor, count, work};
 use crate::onnx::value::Value;
 use crate::value::DType;
 
@@ -87,6 +87,7 @@ fn tally<T: Eq + Hash>(
     let grams = grams(node, pool, places)?;
     let (least, most) = (number(node, "min_gram_length")?.max(1), number(node, "max_gram_length")?);
     let skips = number(node, "max_skip_count")?.min(length);
+    work(&[words.len(), skips + 1, most.min(length)])?;
     for (row, counts) in words.chunks_exact(length.max(1)).zip(counts.chunks_exact_mut(width.max(1))) {
         for skip in 0..=skips {
             for start in 0..row.len() {

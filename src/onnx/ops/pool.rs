@@ -8,7 +8,7 @@ use super::conv::Window;
 use super::reduce::over;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one, sizes};
-use crate::onnx::tensor::{Dims, Kind, Reduction, Result, Tensor};
+use crate::onnx::tensor::{Dims, Kind, Reduction, Result, Tensor, count, work};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[
@@ -125,12 +125,13 @@ fn over_windows(
     let counts: Dims = (0..space).map(|at| steps(window, at, input[at], ceil)).collect::<Result<_>>()?;
     let mut shape: Dims = dims[..2].iter().copied().collect();
     shape.extend_from_slice(&counts);
-    let total = crate::onnx::tensor::count(&shape)?;
+    let total = count(&shape)?;
     let values = x.floats()?;
     let (size, windows, taps) =
         (input.iter().product::<usize>(), counts.iter().product::<usize>(), window.kernel.iter().product::<usize>());
+    work(&[total, taps])?;
     let mut results = Vec::with_capacity(total);
-    let mut elements = Vec::with_capacity(taps);
+    let mut elements = Vec::new();
     for plane in 0..dims[0] * dims[1] {
         for at in 0..windows {
             elements.clear();

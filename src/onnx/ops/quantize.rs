@@ -4,7 +4,7 @@ use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 
 use super::Family;
-use super::conv::convolve;
+use super::conv::{convolve, groups};
 use super::matmul::product;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
@@ -53,7 +53,7 @@ fn spread(parameter: Tensor, dims: &[usize], axis: i64, block: usize) -> Result<
     let mut repeated = apart.clone();
     repeated[axis + 1] = block;
     let mut whole = blocks.clone();
-    whole[axis] *= block;
+    whole[axis] = whole[axis].saturating_mul(block);
     parameter.reshape(&apart)?.expand(&repeated)?.reshape(&whole)?.slice(axis, 0, dims[axis], 1)
 }
 
@@ -178,7 +178,7 @@ fn conv_integer(call: &mut Call<'_>) -> Result<Outputs> {
     let (x, w) = (call.tensor(0)?, call.tensor(1)?);
     let x = centred(x, call.optional(2)?, 1)?.cast(DType::F32);
     let w = centred(w, call.optional(3)?, 0)?.cast(DType::F32);
-    let groups = usize::try_from(call.node.int("group", 1)).unwrap_or(1).max(1);
+    let groups = groups(call.node)?;
     one(convolve(call.node, x, w, None, groups)?.map(Dispatch::float_round)?.cast(DType::I64).cast(DType::I32))
 }
 
@@ -186,7 +186,7 @@ fn q_linear_conv(call: &mut Call<'_>) -> Result<Outputs> {
     let (x, x_scale, x_zero) = (call.tensor(0)?, call.tensor(1)?, call.optional(2)?);
     let (w, w_scale, w_zero) = (call.tensor(3)?, call.tensor(4)?, call.optional(5)?);
     let (y_scale, y_zero, bias) = (call.tensor(6)?, call.tensor(7)?, call.optional(8)?);
-    let groups = usize::try_from(call.node.int("group", 1)).unwrap_or(1).max(1);
+    let groups = groups(call.node)?;
     let rank = x.rank();
     let per_channel = |scale: Tensor| {
         let mut dims: Dims = smallvec::smallvec![1; rank];

@@ -147,6 +147,7 @@ fn layer(call: &mut Call<'_>, cell: &Cell) -> Result<Outputs> {
         let mut state = State { hidden, cell: cell_state };
         let mut seen: Vec<Tensor> = Vec::with_capacity(steps);
         for step in 0..steps {
+            crate::onnx::limits::step()?;
             let step = if reverse { steps - 1 - step } else { step };
             let next = (cell.step)(&direction, inputs.clone().index(0, step)?, state.clone())?;
             state = match &lengths {

@@ -3,7 +3,7 @@
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one};
-use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count, resolve_axis};
+use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count, resolve_axis, work};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[("Resize", resize), ("Upsample", upsample)];
@@ -68,6 +68,12 @@ impl Mode<'_> {
         }
     }
 
+    /// How many places of the input one of the output may be made of, about.
+    fn taps(&self, axis: &Axis) -> usize {
+        let stretch = if self.antialias { axis.scale.min(1.0) } else { 1.0 };
+        (4.0 / stretch).ceil() as usize
+    }
+
     /// Places of the input around `source` and the weight of each; places outside stand for the edge.
     fn weights(&self, axis: &Axis, source: f64) -> Vec<(i64, f64)> {
         let first = source.ceil() as i64 - 1;
@@ -109,6 +115,7 @@ fn resize_axis(x: Tensor, at: usize, axis: &Axis, mode: &Mode<'_>) -> Result<Ten
         let indices: Vec<i64> = sources.iter().map(|&source| (mode.nearest(source) as i64).clamp(0, last)).collect();
         x.select(at, Tensor::new(indices, &[axis.output], &device)?)?
     } else {
+        work(&[axis.output, count(&[4, mode.taps(axis)])?])?;
         let mut matrix = vec![0.0; count(&[axis.input, axis.output])?];
         for (place, &source) in sources.iter().enumerate() {
             for (from, weight) in mode.weights(axis, source) {

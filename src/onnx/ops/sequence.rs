@@ -4,12 +4,15 @@ use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::host;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Result, Tensor, resolve_axis};
+use crate::onnx::tensor::{Result, Tensor, resolve_axis, work};
 use crate::onnx::value::Value;
+
+/// What it takes to make a tensor of its own of a part, in products.
+const PART: usize = 1 << 10;
 
 pub(super) const OPS: Family = &[
     ("SequenceConstruct", |call| {
-        let values: Result<Vec<Value>> = (0..call.inputs.len()).map(|at| call.value(at)).collect();
+        let values: Result<Vec<Value>> = (0..call.inputs.len()).map(|at| element(call, at)).collect();
         one(Value::Sequence(values?))
     }),
     ("SequenceEmpty", |_| one(Value::Sequence(Vec::new()))),
@@ -25,7 +28,7 @@ pub(super) const OPS: Family = &[
     ("SequenceInsert", |call| {
         let mut values = call.value(0)?.sequence()?;
         let at = position(call, 2, values.len() + 1, Some(values.len()))?;
-        values.insert(at, call.value(1)?);
+        values.insert(at, element(call, 1)?);
         one(Value::Sequence(values))
     }),
     ("SequenceErase", |call| {
@@ -46,6 +49,16 @@ pub(super) const OPS: Family = &[
         Some(value) => one(value),
     }),
 ];
+
+/// An input that a sequence can hold: were sequences of sequences, a few nodes could make them endless.
+fn element(call: &mut Call<'_>, at: usize) -> Result<Value> {
+    match call.value(at)? {
+        value @ (Value::Tensor(_) | Value::Strings(_)) => Ok(value),
+        other => {
+            Err(OpError::new(format!("a sequence of {}s is not supported", other.name().trim_start_matches("a "))))
+        }
+    }
+}
 
 /// A position among so many; a negative one counts from the end of the sequence.
 fn position(call: &mut Call<'_>, input: usize, positions: usize, default: Option<usize>) -> Result<usize> {
@@ -91,6 +104,7 @@ fn split(call: &mut Call<'_>) -> Result<Outputs> {
             let length = split.as_ref().map_or(Ok(1.0), Tensor::float)? as i64;
             let step = usize::try_from(length).ok().filter(|&step| step > 0);
             let step = step.ok_or_else(|| OpError::caller(format!("a part cannot have length {length}")))?;
+            work(&[size.div_ceil(step), PART])?;
             (0..size).step_by(step).map(|start| step.min(size - start) as i64).collect()
         }
     };

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Dims, Result, Tensor, count, resolve_axis};
+use crate::onnx::tensor::{Dims, Result, Tensor, count, resolve_axis, work};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[
@@ -34,6 +34,8 @@ struct Fourier {
     /// `exp(∓2πi k / length)`
     roots: Vec<Complex>,
     inverse: bool,
+    /// How many products one takes, at most.
+    products: usize,
 }
 
 /// The smallest prime that divides `n`.
@@ -51,13 +53,13 @@ impl Fourier {
         while rest > 1 && smallest_factor(rest) < rest {
             rest /= smallest_factor(rest);
         }
-        count(&[length, rest.max(8)])?;
+        let products = count(&[length, rest.max(8)])?;
         let sign = if inverse { 1.0 } else { -1.0 };
         let root = |k: usize| {
             let angle = sign * 2.0 * PI * k as f64 / length as f64;
             [angle.cos(), angle.sin()]
         };
-        Ok(Self { roots: (0..length).map(root).collect(), inverse })
+        Ok(Self { roots: (0..length).map(root).collect(), inverse, products })
     }
 
     fn length(&self) -> usize {
@@ -147,6 +149,7 @@ fn dft(call: &mut Call<'_>) -> Result<Outputs> {
         (dims[..axis].iter().product::<usize>(), dims[axis + 1..dims.len() - 1].iter().product::<usize>());
     let mut shape = dims.clone();
     (shape[axis], shape[dims.len() - 1]) = (bins, 2);
+    work(&[outer, inner, fourier.products])?;
     let mut result = vec![0.0; count(&shape)?];
     let values = complex(&x)?;
     let mut signal = vec![[0.0; 2]; fourier.length()];
@@ -183,6 +186,7 @@ fn stft(call: &mut Call<'_>) -> Result<Outputs> {
     })?;
     let (frames, bins) = (room / step + 1, fourier.bins(onesided));
     let shape = [dims[0], frames, bins, 2];
+    work(&[dims[0], frames, fourier.products])?;
     let mut result = Vec::with_capacity(count(&shape)?);
     let values = complex(&x)?;
     let mut signal = vec![[0.0; 2]; fourier.length()];
@@ -249,6 +253,7 @@ fn determinants(call: &mut Call<'_>) -> Result<Outputs> {
     }
     let size = dims[rank - 1];
     let shape: Dims = dims[..rank - 2].iter().copied().collect();
+    work(&[x.elements(), size])?;
     let mut values = x.floats()?;
     let determinants: Vec<f64> = match size {
         0 => vec![1.0; count(&shape)?],

@@ -36,9 +36,9 @@ fn spread(from: &[usize], to: &[usize]) -> Vec<usize> {
 fn concat(call: &mut Call<'_>) -> Result<Outputs> {
     let (a, b) = (call.strings(0)?, call.strings(1)?);
     let dims = broadcast_dims(&a.dims, &b.dims)?;
-    count(&dims)?;
-    let pairs = spread(&a.dims, &dims).into_iter().zip(spread(&b.dims, &dims));
-    let items = pairs.map(|(x, y)| format!("{}{}", a.items[x], b.items[y])).collect();
+    let pairs: Vec<(usize, usize)> = spread(&a.dims, &dims).into_iter().zip(spread(&b.dims, &dims)).collect();
+    count(&[pairs.iter().map(|(x, y)| a.items[*x].len() + b.items[*y].len()).fold(0, usize::saturating_add)])?;
+    let items = pairs.into_iter().map(|(x, y)| format!("{}{}", a.items[x], b.items[y])).collect();
     one(Strings::new(items, dims.to_vec()))
 }
 

@@ -11,25 +11,27 @@ use crate::value::DType;
 
 /// An axis that may count from the end, of a tensor of this rank.
 pub(in crate::onnx) fn resolve_axis(axis: i64, rank: usize) -> Result<usize> {
-    let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+    let from_start = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     usize::try_from(from_start)
         .ok()
         .filter(|&axis| axis < rank)
         .ok_or_else(|| OpError::new(format!("axis {axis} does not exist in a tensor of {rank} dimensions")))
 }
 
-/// The shape that both broadcast to, by NumPy's rules.
+/// The shape that both broadcast to, by NumPy's rules; one tensor may have it.
 pub(in crate::onnx) fn broadcast_dims(a: &[usize], b: &[usize]) -> Result<Dims> {
     let rank = a.len().max(b.len());
     let at = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |i| dims[i]);
-    (0..rank)
+    let dims: Dims = (0..rank)
         .map(|i| match (at(a, i), at(b, i)) {
             (a, b) if a == b => Ok(a),
             (1, b) => Ok(b),
             (a, 1) => Ok(a),
             _ => Err(OpError::caller(format!("shapes {a:?} and {b:?} do not broadcast"))),
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    count(&dims)?;
+    Ok(dims)
 }
 
 impl Tensor {
@@ -42,6 +44,7 @@ impl Tensor {
         if dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)) != Some(found) {
             return Err(OpError::caller(format!("{:?} cannot be reshaped to {dims:?}", self.dims())));
         }
+        count(dims)?;
         let scalar = dims.is_empty();
         if scalar && self.raw_rank() == 1 {
             return Ok(Self { scalar, ..self });
@@ -193,6 +196,9 @@ impl Tensor {
         if axis >= dims.len() {
             return Err(OpError::new(format!("axis {axis} does not exist in a tensor of shape {dims:?}")));
         }
+        let mut whole = dims.clone();
+        whole[axis] = tensors.iter().map(|tensor| tensor.dim(axis)).fold(0, usize::saturating_add);
+        count(&whole)?;
         let mut raws: Vec<_> = tensors.into_iter().filter(|tensor| tensor.elements() > 0).map(Self::raw).collect();
         if raws.len() < 2 {
             return Ok(raws.pop().map_or(first, Self::wrap));

@@ -245,7 +245,9 @@ impl Tensor {
         if a.len() < 2 || b.len() < 2 || k != l {
             return Err(OpError::caller(format!("matrices of shapes {a:?} and {b:?} cannot be multiplied")));
         }
-        super::broadcast_dims(&a[..a.len() - 2], &b[..b.len() - 2])?;
+        let mut product = super::broadcast_dims(&a[..a.len() - 2], &b[..b.len() - 2])?;
+        product.extend([a[a.len() - 2], b[b.len() - 1]]);
+        super::work(&[super::count(&product)?, k])?;
         // A stack of matrices by one matrix is one large product.
         if b.len() == 2 && a.len() > 2 {
             let rows = a[..a.len() - 1].iter().product();

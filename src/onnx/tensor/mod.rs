@@ -18,6 +18,7 @@ use super::graph::host;
 use crate::transfer;
 use crate::value::{Array, DType};
 
+pub(super) use super::limits::{count, step, work};
 pub(super) use layout::{broadcast_dims, resolve_axis};
 pub(super) use math::{Binary, Compare};
 pub(super) use reduce::Reduction;
@@ -27,9 +28,6 @@ pub(super) type Dims = SmallVec<[usize; 6]>;
 
 /// What a step of the graph comes to.
 pub(super) type Result<T, E = OpError> = std::result::Result<T, E>;
-
-/// Elements of one tensor, at most: 4 GiB of singles. A graph that asks for more is refused before memory is taken.
-const MOST_ELEMENTS: usize = 1 << 30;
 
 /// A tensor of any rank and dtype on any device.
 #[derive(Clone, Debug)]
@@ -71,14 +69,6 @@ macro_rules! by_kind {
     }};
 }
 use by_kind;
-
-/// The number of elements, if one tensor may have so many.
-pub(super) fn count(dims: &[usize]) -> Result<usize> {
-    let count = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-    count
-        .filter(|&count| count <= MOST_ELEMENTS)
-        .ok_or_else(|| OpError::new(format!("a tensor of shape {dims:?} has more than {MOST_ELEMENTS} elements")))
-}
 
 fn float_dtype(dtype: DType) -> FloatDType {
     match dtype {

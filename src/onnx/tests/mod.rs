@@ -1,6 +1,7 @@
 //! Files as they are exported, against what other runtimes answer; and files as they should not be.
 
 mod conformance;
+mod files;
 mod models;
 mod operators;
 mod trees;

@@ -12,7 +12,7 @@ use super::super::value::{Strings, Value};
 
 /// An attribute's value.
 #[derive(Clone, Copy)]
-enum Is<'a> {
+pub(super) enum Is<'a> {
     Int(i64),
     Float(f32),
     Ints(&'a [i64]),
@@ -21,7 +21,7 @@ enum Is<'a> {
     Texts(&'a [&'a str]),
 }
 
-fn attribute(name: &str, value: Is<'_>) -> AttributeProto {
+pub(super) fn attribute(name: &str, value: Is<'_>) -> AttributeProto {
     let mut proto = AttributeProto { name: name.to_owned(), ..AttributeProto::default() };
     let kind = match value {
         Is::Int(i) => {

@@ -11,6 +11,7 @@ use super::data::{self, Constant, Externals};
 use super::error::{Missing, OpError};
 use super::fold::Budget;
 use super::limits::{self, Held};
+use super::names::{Around, Names, find, needed};
 use super::node::{Attribute, Call, Node, Op};
 use super::ops;
 use super::tensor::{Result, Tensor};
@@ -18,7 +19,7 @@ use super::value::Value;
 use crate::value::DType;
 
 /// Graphs within graphs, at most.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
 /// Integers of so few elements are sizes and indices: they stay on the host, whatever the device.
 const FEW: usize = 64;
@@ -80,39 +81,6 @@ impl Step {
             held.set(*slot, 0)?;
             values[*slot] = None;
         }
-        Ok(())
-    }
-}
-
-/// The names of a graph while it is compiled.
-#[derive(Default)]
-struct Names {
-    slots: HashMap<String, Slot>,
-    captures: Vec<(String, Slot)>,
-    constants: Vec<Option<Value>>,
-}
-
-impl Names {
-    /// The slot of a name that the graph itself has.
-    fn define(&mut self, name: &str) -> Result<Slot, String> {
-        if self.slots.contains_key(name) {
-            return Err(format!("\"{name}\" is given or computed twice"));
-        }
-        Ok(self.new_slot(name))
-    }
-
-    fn new_slot(&mut self, name: &str) -> Slot {
-        self.constants.push(None);
-        let slot = self.constants.len() - 1;
-        if !name.is_empty() {
-            self.slots.insert(name.to_owned(), slot);
-        }
-        slot
-    }
-
-    fn constant(&mut self, name: &str, value: Value) -> Result<(), String> {
-        let slot = self.define(name)?;
-        self.constants[slot] = Some(value);
         Ok(())
     }
 }
@@ -264,58 +232,6 @@ impl<'a> Compiler<'a> {
             13 => Attribute::Type(proto.tp.as_ref().map_or(0, |tp| tp.tensor_type().elem_type)),
             _ => Attribute::Other,
         })
-    }
-}
-
-/// What a name may refer to beside what is known already.
-struct Around<'a> {
-    outer: Option<&'a Names>,
-    /// The nodes that compute each name, for messages.
-    later: &'a HashMap<&'a str, &'a NodeProto>,
-}
-
-/// The slot of a name. One of the graph around becomes a capture.
-fn find(names: &mut Names, name: &str, around: &Around<'_>) -> Result<Slot, String> {
-    if let Some(slot) = names.slots.get(name) {
-        return Ok(*slot);
-    }
-    if let Some(node) = around.later.get(name) {
-        let node = if node.name.is_empty() { node.op_type.as_str() } else { node.name.as_str() };
-        return Err(format!(
-            "it needs \"{name}\", which node \"{node}\" computes only later: the nodes are not in order, or form a cycle"
-        ));
-    }
-    // Whether an outer graph has it, is asked by the node that this graph belongs to.
-    if around.outer.is_some() {
-        let slot = names.new_slot(name);
-        names.captures.push((name.to_owned(), slot));
-        return Ok(slot);
-    }
-    Err(format!("it needs \"{name}\", which nothing computes"))
-}
-
-/// Which nodes the graph's outputs depend on.
-fn needed(proto: &GraphProto) -> Vec<bool> {
-    let mut wanted: std::collections::HashSet<String> = proto.output.iter().map(|output| output.name.clone()).collect();
-    let mut needed = vec![false; proto.node.len()];
-    for (at, node) in proto.node.iter().enumerate().rev() {
-        if node.output.iter().any(|output| wanted.contains(output)) {
-            needed[at] = true;
-            inputs_of(node, &mut wanted, 0);
-        }
-    }
-    needed
-}
-
-/// All names that a node needs, those within its graphs too.
-fn inputs_of(node: &NodeProto, wanted: &mut std::collections::HashSet<String>, depth: usize) {
-    wanted.extend(node.input.iter().cloned());
-    if depth > DEEPEST {
-        return;
-    }
-    for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-        wanted.extend(graph.output.iter().map(|output| output.name.clone()));
-        graph.node.iter().for_each(|node| inputs_of(node, wanted, depth + 1));
     }
 }
 

@@ -1,9 +1,9 @@
 //! ONNX graphs, run on Burn as they are.
 //!
 //! In reading order: `file` (from bytes to messages), `model` (a graph with its signature), `probe` (what a graph does with
-//! batches), `graph` (a graph made ready for one device, and how it runs), `fold` (what it computes of constants), `node` and
-//! `value` (what an operator is given), `tensor` (rank and dtype at run time, on Burn's primitives), `limits` (how much a
-//! graph may take), `ops` (the operators, one family a file), `data` (constants), `error`.
+//! batches), `graph` (a graph made ready for one device, and how it runs), `names` (what its names stand for), `fold` (what it
+//! computes of constants), `node` and `value` (what an operator is given), `tensor` (rank and dtype at run time, on Burn's
+//! primitives), `limits` (how much a graph may take), `ops` (the operators, one family a file), `data` (constants), `error`.
 
 mod batch;
 mod data;
@@ -13,6 +13,7 @@ mod fold;
 mod graph;
 mod limits;
 mod model;
+mod names;
 mod node;
 mod ops;
 mod probe;

@@ -67,7 +67,7 @@ fn small(index: usize) -> Result<u32> {
 impl Flat {
     fn new(mode: Mode, feature: usize, missing: bool) -> Result<Self> {
         let fits = u32::try_from(feature).ok().filter(|_| feature < MOST);
-        let feature = fits.ok_or_else(|| OpError::new(format!("feature {feature} is not supported")))?;
+        let feature: u32 = fits.ok_or_else(|| OpError::new(format!("feature {feature} is not supported")))?;
         let flags = (mode as u32) << 24 | u32::from(missing) << 31;
         Ok(Self { split: 0.0, other: 0, feature: feature | flags })
     }

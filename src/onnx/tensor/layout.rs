@@ -266,7 +266,7 @@ impl Tensor {
         let mode = PadMode::Constant(value as f32);
         Ok(match self.kind() {
             Kind::Float => Self::wrap(Dispatch::float_pad(self.raw, pads, mode)),
-            Kind::Int if !(value.abs() < 9e18) => {
+            Kind::Int if value.is_nan() || value.abs() >= 9e18 => {
                 return Err(OpError::new(format!("{value} is no integer to pad with")));
             }
             Kind::Int => Self::wrap(Dispatch::int_pad(self.raw, pads, mode)),

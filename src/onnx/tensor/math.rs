@@ -228,7 +228,7 @@ impl Tensor {
 
     /// Each element to this power.
     pub(in crate::onnx) fn power(self, exponent: f64) -> Result<Self> {
-        if !(exponent.abs() < 1e9) {
+        if exponent.is_nan() || exponent.abs() >= 1e9 {
             return Err(OpError::new(format!("an exponent of {exponent} is not supported")));
         }
         self.map(|raw| Dispatch::float_powf_scalar(raw, Scalar::Float(exponent)))

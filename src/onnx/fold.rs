@@ -4,13 +4,12 @@ use super::compile::Compiler;
 use super::error::OpError;
 use super::file::contained;
 use super::graph::{Graph, Step};
-use super::limits::Limits;
+use super::limits::{Limits, ROOM};
 use super::node::{Attribute, Outputs};
 use super::ops;
 use super::value::Value;
 
-/// Bytes of the constants that are computed: so many, and for each byte of the file's constants so many more.
-const ROOM: usize = 64 << 20;
+/// Bytes of the constants that are computed, for each byte of the file's constants; beside [`ROOM`].
 const GROWTH: usize = 8;
 
 /// What the constants of a file and all its graphs may take.

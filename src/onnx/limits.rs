@@ -18,18 +18,21 @@ const TESTED: bool = cfg!(any(fuzzing, test));
 /// Elements of one tensor, at most: 4 GiB of singles. A graph that asks for more is refused before memory is taken.
 pub(super) const MOST_ELEMENTS: usize = if FUZZED { 1 << 20 } else { 1 << 30 };
 
+/// Bytes of the constants that are computed, whatever the file has.
+pub(super) const ROOM: usize = if TESTED { 16 << 20 } else { 64 << 20 };
+
 /// Elements of one tensor while a graph is tried.
 const MOST_TRIED: usize = MOST_ELEMENTS >> 2;
 
 /// Bytes of all values of a graph at one time, while it is tried.
-const MOST_HELD: usize = if TESTED { 1 << 28 } else { 8 * MOST_ELEMENTS };
+const MOST_HELD: usize = if TESTED { 1 << 26 } else { 8 * MOST_ELEMENTS };
 
 /// Dimensions of one tensor, at most.
 pub(super) const MOST_DIMS: usize = 32;
 
 /// Steps of one node's graphs while constants are computed, and all steps while a graph is tried: those of loops are what counts.
 const STEPS_OF_CONSTANTS: usize = if TESTED { 1 << 10 } else { 1 << 16 };
-const STEPS_OF_TRIALS: usize = if TESTED { 1 << 12 } else { 1 << 21 };
+const STEPS_OF_TRIALS: usize = if TESTED { 1 << 14 } else { 1 << 23 };
 
 /// Products of two numbers that one step may sum up, likewise.
 const WORK_OF_CONSTANTS: usize = if FUZZED { 1 << 26 } else { 1 << 36 };

@@ -29,8 +29,14 @@ impl Strings {
 
     /// Copies of these, if there may be so many.
     pub(super) fn copied<'a>(items: impl Iterator<Item = &'a String> + Clone, dims: Vec<usize>) -> Result<Self> {
-        count(&[items.clone().map(String::len).fold(count(&dims)?, usize::saturating_add)])?;
+        Self::count(&dims, items.clone().map(String::len))?;
         Ok(Self::new(items.cloned().collect(), dims))
+    }
+
+    /// Checks that there may be strings of these lengths: their bytes count as a tensor's elements do.
+    pub(super) fn count(dims: &[usize], lengths: impl Iterator<Item = usize>) -> Result<()> {
+        let own = count(dims)?.saturating_mul(size_of::<String>());
+        count(&[lengths.fold(own, usize::saturating_add)]).map(|_| ())
     }
 }
 

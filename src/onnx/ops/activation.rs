@@ -89,6 +89,7 @@ fn prelu(call: &mut Call<'_>) -> Result<Outputs> {
 
 /// `x` where it is positive, else `alpha (exp(x / beta) - 1)`.
 fn elu(x: Tensor, alpha: f64, beta: f64) -> Result<Tensor> {
+    let x = x.float_only("the input")?;
     let below = x.clone().with_number(Binary::Min, 0.0).with_number(Binary::Div, beta).map(Dispatch::float_exp)?;
     let below = below.with_number(Binary::Sub, 1.0).with_number(Binary::Mul, alpha);
     let negative = x.clone().compare_with(Compare::Less, 0.0)?;

@@ -160,6 +160,7 @@ fn to_strings(call: &mut Call<'_>) -> Result<Outputs> {
         other => return Err(OpError::new(format!("a tensor was expected, found {}", other.name()))),
     };
     let dims = tensor.dims().to_vec();
+    Strings::count(&dims, std::iter::empty())?;
     let items = match (tensor.kind(), tensor.dtype()) {
         (Kind::Bool, _) => {
             tensor.ints()?.iter().map(|&bit| if bit != 0 { "True" } else { "False" }.to_owned()).collect()

@@ -7,7 +7,7 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one, sizes};
-use crate::onnx::tensor::{Dims, Result, Tensor, count, work};
+use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count, work};
 
 pub(super) const OPS: Family = &[("Conv", conv), ("ConvTranspose", conv_transpose)];
 
@@ -104,6 +104,20 @@ fn conv(call: &mut Call<'_>) -> Result<Outputs> {
     one(convolve(call.node, x, weight, bias, groups)?)
 }
 
+/// Checks that all are of one float dtype, and that there is a bias for each of `channels`.
+pub(super) fn check(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, channels: usize) -> Result<()> {
+    let dtype = x.dtype();
+    let same = weight.dtype() == dtype && bias.is_none_or(|bias| bias.dtype() == dtype);
+    if x.kind() != Kind::Float || !same {
+        let found = (dtype, weight.dtype(), bias.map(Tensor::dtype));
+        return Err(OpError::new(format!("input, weights and bias must be of one float dtype, found {found:?}")));
+    }
+    match bias.map(Tensor::dims).filter(|dims| dims.as_slice() != [channels]) {
+        Some(dims) => Err(OpError::new(format!("a bias of shape [{channels}] was expected, found {dims:?}"))),
+        None => Ok(()),
+    }
+}
+
 /// `x` of `[n, channels, …]` with `weight` of `[out, channels / groups, …]`.
 pub(super) fn convolve(node: &Node, x: Tensor, weight: Tensor, bias: Option<Tensor>, groups: usize) -> Result<Tensor> {
     let (dims, kernel) = (x.dims(), weight.dims());
@@ -121,9 +135,8 @@ pub(super) fn convolve(node: &Node, x: Tensor, weight: Tensor, bias: Option<Tens
     let mut result: Dims = smallvec::smallvec![dims[0], kernel[0]];
     result.extend(steps);
     work(&[count(&result)?, kernel[1..].iter().product()])?;
-    let weight = weight.float_only("the weights")?.raw();
-    let bias = bias.map(Tensor::raw);
-    let x = x.float_only("the input")?;
+    check(&x, &weight, bias.as_ref(), kernel[0])?;
+    let (weight, bias) = (weight.raw(), bias.map(Tensor::raw));
     Ok(Tensor::from_raw(match dims.len() {
         3 => Dispatch::conv1d(x.raw(), weight, bias, options(&window, groups)?),
         4 => Dispatch::conv2d(x.raw(), weight, bias, options(&window, groups)?),
@@ -140,12 +153,13 @@ fn last_of(shape: &[usize], space: usize) -> Result<Dims> {
 
 fn conv_transpose(call: &mut Call<'_>) -> Result<Outputs> {
     let groups = groups(call.node)?;
-    let (x, weight) = (call.tensor(0)?.float_only("the input")?, call.tensor(1)?.float_only("the weights")?);
+    let (x, weight) = (call.tensor(0)?, call.tensor(1)?);
     let bias = call.optional(2)?;
     let (dims, kernel) = (x.dims(), weight.dims());
-    if dims.len() != kernel.len() || dims.len() < 3 || dims[1] != kernel[0] {
+    if dims.len() != kernel.len() || dims.len() < 3 || dims[1] != kernel[0] || !dims[1].is_multiple_of(groups) {
         return Err(OpError::caller(format!("weights of shape {kernel:?} do not fit an input of shape {dims:?}")));
     }
+    check(&x, &weight, bias.as_ref(), kernel[1].saturating_mul(groups))?;
     let space = dims.len() - 2;
     let node = call.node;
     let mut window = Window::of(node, kernel[2..].iter().copied().collect(), &dims[2..])?;

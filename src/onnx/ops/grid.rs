@@ -5,7 +5,7 @@ use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::tensor::ops::{DeformConvOptions, GridSampleOptions, GridSamplePaddingMode, InterpolateMode};
 
 use super::Family;
-use super::conv::Window;
+use super::conv::{Window, check};
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one, sizes};
 use crate::onnx::tensor::{Dims, Kind, Result, Tensor, count, work};
@@ -308,6 +308,7 @@ fn deform_conv(call: &mut Call<'_>) -> Result<Outputs> {
     }
     let numbers = sizes(&[node.int("group", 1).max(1), node.int("offset_group", 1).max(1)])?;
     let (groups, offset_groups) = (numbers[0], numbers[1]);
+    check(&x, &weight, bias.as_ref(), kernel[0])?;
     let window = Window::of(node, kernel[2..].iter().copied().collect(), &dims[2..])?;
     // Zeros lie about the input anyway: pads may as well be part of it.
     let pads = [(0, 0), (0, 0), window.pads[0], window.pads[1]];
@@ -320,7 +321,9 @@ fn deform_conv(call: &mut Call<'_>) -> Result<Outputs> {
     let taps = kernel[2] * kernel[3] * offset_groups;
     let moved = [dims[0], 2 * taps, output[0], output[1]];
     let masked = [dims[0], taps, output[0], output[1]];
-    let fits = dims[1] == kernel[1] * groups
+    let same = offset.dtype() == x.dtype() && mask.as_ref().is_none_or(|mask| mask.dtype() == x.dtype());
+    let fits = same
+        && dims[1] == kernel[1] * groups
         && kernel[0].is_multiple_of(groups)
         && dims[1].is_multiple_of(offset_groups)
         && offset.dims().as_slice() == moved

@@ -96,7 +96,8 @@ fn layer_norm(call: &mut Call<'_>) -> Result<Outputs> {
     // What "stash_type" asks for: at least singles while it is computed.
     let wide = if matches!(dtype, DType::F16 | DType::BF16) { DType::F32 } else { dtype };
     let last = axis + 1 == rank && call.node.outputs == 1 && scale.rank() == 1 && scale.elements() == x.dim(axis);
-    if last && wide == dtype && bias.as_ref().is_none_or(|bias| bias.dims() == scale.dims()) {
+    let same = scale.dtype() == dtype && bias.as_ref().is_none_or(|bias| bias.dtype() == dtype);
+    if last && same && wide == dtype && bias.as_ref().is_none_or(|bias| bias.dims() == scale.dims()) {
         let (scale, bias) = (scale.raw(), bias.map(Tensor::raw));
         return one(x.map(|x| Dispatch::layer_norm(x, scale, bias, epsilon))?);
     }
@@ -175,8 +176,11 @@ fn local_response_norm(call: &mut Call<'_>) -> Result<Outputs> {
     let (alpha, beta) = (call.node.float("alpha", 1e-4), call.node.float("beta", 0.75));
     let (bias, size) = (call.node.float("bias", 1.0), call.node.int("size", 1).max(1) as usize);
     let x = call.tensor(0)?;
-    let channels = x.dim(1);
-    let mut pads = vec![(0, 0); x.rank()];
+    let (rank, channels) = (x.rank(), x.dim(1));
+    if rank < 2 {
+        return Err(OpError::caller("the input has no channels"));
+    }
+    let mut pads = vec![(0, 0); rank];
     pads[1] = ((size - 1) / 2, size / 2);
     let squares = x.clone().mul(x.clone())?.pad(&pads, 0.0)?;
     let mut sum = squares.clone().slice(1, 0, channels, 1)?;
@@ -184,7 +188,7 @@ fn local_response_norm(call: &mut Call<'_>) -> Result<Outputs> {
         sum = sum.add(squares.clone().slice(1, offset, offset + channels, 1)?)?;
     }
     let base = sum.with_number(Binary::Mul, alpha / size as f64).with_number(Binary::Add, bias);
-    one(x.div(base.map(|raw| Dispatch::float_powf_scalar(raw, burn::tensor::Scalar::Float(beta)))?)?)
+    one(x.div(base.power(beta)?)?)
 }
 
 /// Nothing is dropped where a model is served; the mask says so.

@@ -1,7 +1,7 @@
 //! Pooling.
 
 use burn::backend::Dispatch;
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
+use burn::backend::ops::ModuleOps;
 
 use super::Family;
 use super::conv::Window;
@@ -19,16 +19,9 @@ pub(super) const OPS: Family = &[
     ("GlobalMaxPool", |call| global(call, |x, axes| over(x, Reduction::Max, axes))),
     ("GlobalLpPool", |call| {
         let p = call.node.int("p", 2) as f64;
-        global(call, |x, axes| {
-            let powers = power(x.abs()?, p)?;
-            power(over(powers, Reduction::Sum, axes)?, 1.0 / p)
-        })
+        global(call, |x, axes| over(x.abs()?.power(p)?, Reduction::Sum, axes)?.power(1.0 / p))
     }),
 ];
-
-fn power(x: Tensor, p: f64) -> Result<Tensor> {
-    x.map(|raw| Dispatch::float_powf_scalar(raw, burn::tensor::Scalar::Float(p)))
-}
 
 fn global(call: &mut Call<'_>, by: impl Fn(Tensor, &[usize]) -> Result<Tensor>) -> Result<Outputs> {
     let x = call.tensor(0)?;

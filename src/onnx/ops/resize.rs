@@ -202,6 +202,9 @@ fn resize(call: &mut Call<'_>) -> Result<Outputs> {
         let roi = roi.as_ref().map_or((0.0, 1.0), |roi| (roi[index], roi[index + named.len()]));
         (at, Axis { input, output: output as usize, scale, roi })
     };
+    if (1..named.len()).any(|at| named[..at].contains(&named[at])) {
+        return Err(OpError::new(format!("an axis of {named:?} is given twice")));
+    }
     let axes: Vec<(usize, Axis)> = named.iter().enumerate().map(axis).collect();
     run(x, &axes, &mode(node))
 }

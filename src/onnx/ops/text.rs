@@ -37,7 +37,7 @@ fn concat(call: &mut Call<'_>) -> Result<Outputs> {
     let (a, b) = (call.strings(0)?, call.strings(1)?);
     let dims = broadcast_dims(&a.dims, &b.dims)?;
     let pairs: Vec<(usize, usize)> = spread(&a.dims, &dims).into_iter().zip(spread(&b.dims, &dims)).collect();
-    count(&[pairs.iter().map(|(x, y)| a.items[*x].len() + b.items[*y].len()).fold(0, usize::saturating_add)])?;
+    Strings::count(&dims, pairs.iter().map(|(x, y)| a.items[*x].len() + b.items[*y].len()))?;
     let items = pairs.into_iter().map(|(x, y)| format!("{}{}", a.items[x], b.items[y])).collect();
     one(Strings::new(items, dims.to_vec()))
 }
@@ -68,6 +68,7 @@ fn split(call: &mut Call<'_>) -> Result<Outputs> {
     let counts = all.iter().map(|parts| parts.len() as i64).collect();
     let mut dims = x.dims.clone();
     dims.push(widest);
+    Strings::count(&dims, x.items.iter().map(String::len))?;
     let mut items = Vec::with_capacity(count(&dims)?);
     for parts in &all {
         items.extend(parts.iter().map(|part| (*part).to_owned()));

@@ -240,6 +240,12 @@ impl Tensor {
 
     /// `value` where `mask`, else the tensor's own element; all three broadcast.
     pub(in crate::onnx) fn mask_where(self, mask: Self, value: Self) -> Result<Self> {
+        if mask.dtype != DType::Bool || self.dtype != value.dtype {
+            let (mask, own, value) = (mask.dtype, self.dtype, value.dtype);
+            return Err(OpError::new(format!(
+                "a bool and two of one dtype were expected, found {mask}, {value} and {own}"
+            )));
+        }
         let dims = broadcast_dims(&broadcast_dims(&self.dims(), &mask.dims())?, &value.dims())?;
         let scalar = dims.is_empty();
         let full: Dims = if scalar { smallvec::smallvec![1] } else { dims };
@@ -260,6 +266,9 @@ impl Tensor {
         let mode = PadMode::Constant(value as f32);
         Ok(match self.kind() {
             Kind::Float => Self::wrap(Dispatch::float_pad(self.raw, pads, mode)),
+            Kind::Int if value.is_nan() || value.abs() >= 9e18 => {
+                return Err(OpError::new(format!("{value} is no integer to pad with")));
+            }
             Kind::Int => Self::wrap(Dispatch::int_pad(self.raw, pads, mode)),
             Kind::Bool => self.cast(DType::I32).pad(pads, value)?.cast(DType::Bool),
         })

@@ -45,6 +45,18 @@ fn aligned(a: Tensor, b: Tensor) -> Result<(Tensor, Tensor, bool)> {
     Ok((a.with_rank(rank)?, b.with_rank(rank)?, scalar))
 }
 
+/// Integers have no quotient by 0, and the least of 64 bits none by -1.
+fn check_divisors(a: &Tensor, b: &Tensor) -> Result<()> {
+    let divisors = b.ints()?;
+    if divisors.contains(&0) {
+        return Err(OpError::caller("an integer is divided by 0"));
+    }
+    if a.dtype == DType::I64 && divisors.contains(&-1) && a.ints()?.contains(&i64::MIN) {
+        return Err(OpError::caller(format!("{} divided by -1 is no int64", i64::MIN)));
+    }
+    Ok(())
+}
+
 impl Tensor {
     /// `self op other`, broadcast.
     pub(in crate::onnx) fn binary(self, op: Binary, other: Self) -> Result<Self> {
@@ -55,8 +67,8 @@ impl Tensor {
         if matches!(op, Binary::Min | Binary::Max) {
             return a.min_max(op, b, scalar);
         }
-        if op == Binary::Div && a.kind() == Kind::Int && b.ints()?.contains(&0) {
-            return Err(OpError::caller("an integer is divided by 0"));
+        if matches!(op, Binary::Div | Binary::Mod) && a.kind() == Kind::Int {
+            check_divisors(&a, &b)?;
         }
         let b = b.raw;
         let raw = by_kind!(a, a => match op {
@@ -214,6 +226,14 @@ impl Tensor {
         Ok(Self::wrap_as(function(a.expand(&dims)?.raw, b.expand(&dims)?.raw), scalar))
     }
 
+    /// Each element to this power.
+    pub(in crate::onnx) fn power(self, exponent: f64) -> Result<Self> {
+        if exponent.is_nan() || exponent.abs() >= 1e9 {
+            return Err(OpError::new(format!("an exponent of {exponent} is not supported")));
+        }
+        self.map(|raw| Dispatch::float_powf_scalar(raw, Scalar::Float(exponent)))
+    }
+
     pub(in crate::onnx) fn neg(self) -> Result<Self> {
         let scalar = self.scalar;
         let raw = by_kind!(self, raw => Dispatch::float_neg(raw), Dispatch::int_neg(raw),
@@ -254,6 +274,11 @@ impl Tensor {
             let mut dims = a.clone();
             dims[a.len() - 1] = b[1];
             return self.reshape(&[rows, k])?.matmul(other)?.reshape(&dims);
+        }
+        let dtype = self.dtype;
+        if self.kind() == Kind::Int && !matches!(dtype, DType::I32 | DType::I64) {
+            // Burn's CPU backend multiplies matrices of these two alone.
+            return Ok(self.cast(DType::I64).matmul(other.cast(DType::I64))?.cast(dtype));
         }
         let rank = a.len().max(b.len());
         let (a, b) = (self.with_rank(rank)?, other.with_rank(rank)?);

@@ -164,7 +164,14 @@ impl Tensor {
         let shape = Shape::from(if dims.is_empty() { vec![1] } else { dims.to_vec() });
         let raw = match kind_of(dtype) {
             Kind::Float => Dispatch::float_full(shape, value, device, float_dtype(dtype)),
-            Kind::Int => Dispatch::int_full(shape, value, device, int_dtype(dtype)),
+            // Burn takes only what is an integer: an infinite one is the largest there is.
+            Kind::Int => {
+                let value = match value {
+                    Scalar::Float(value) => Scalar::Int(value as i64),
+                    integer => integer,
+                };
+                Dispatch::int_full(shape, value, device, int_dtype(dtype))
+            }
             Kind::Bool if value.elem::<f64>() != 0.0 => Dispatch::bool_ones(shape, device, bool_dtype(device)),
             Kind::Bool => Dispatch::bool_zeros(shape, device, bool_dtype(device)),
         };

@@ -20,6 +20,11 @@ pub(in crate::onnx) enum Reduction {
 impl Tensor {
     /// Along `axis`, which stays with size 1.
     pub(in crate::onnx) fn reduce(self, by: Reduction, axis: usize) -> Result<Self> {
+        let dims = self.dims();
+        let neutral = by == Reduction::Sum || by == Reduction::Prod;
+        if dims.get(axis).is_none_or(|&size| size == 0 && !neutral) {
+            return Err(OpError::caller(format!("there is nothing along axis {axis} of shape {dims:?}")));
+        }
         let raw = by_kind!(self, raw => match by {
             Reduction::Sum => Dispatch::float_sum_dim(raw, axis),
             Reduction::Mean => Dispatch::float_mean_dim(raw, axis),
@@ -55,6 +60,9 @@ impl Tensor {
 
     /// The int64 index of the first largest or smallest element along `axis`, which stays with size 1.
     pub(in crate::onnx) fn arg_extreme(self, axis: usize, largest: bool) -> Result<Self> {
+        if self.elements() == 0 {
+            return Err(OpError::caller(format!("shape {:?} has no extreme", self.dims())));
+        }
         let raw = match (self.kind(), largest) {
             (Kind::Float, true) => Dispatch::float_argmax(self.raw, axis, IntDType::I64),
             (Kind::Float, false) => Dispatch::float_argmin(self.raw, axis, IntDType::I64),

@@ -76,6 +76,9 @@ fn reverse_sequence(call: &mut Call<'_>) -> Result<Outputs> {
     let rank = x.rank();
     let batch = resolve_axis(call.node.int("batch_axis", 1), rank)?;
     let time = resolve_axis(call.node.int("time_axis", 0), rank)?;
+    if batch == time {
+        return Err(OpError::new(format!("axis {time} is both the batch's and time's")));
+    }
     let (rows, steps) = (x.dim(batch), x.dim(time) as i64);
     if lengths.len() != rows || lengths.iter().any(|&length| length < 0 || length > steps) {
         return Err(OpError::caller(format!("{lengths:?} are no lengths of {rows} sequences of up to {steps}")));

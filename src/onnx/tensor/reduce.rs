@@ -42,11 +42,11 @@ impl Tensor {
     }
 
     pub(in crate::onnx) fn softmax(self, axis: usize) -> Result<Self> {
-        self.map(|raw| Dispatch::softmax(raw, axis))
+        if self.elements() == 0 { Ok(self) } else { self.map(|raw| Dispatch::softmax(raw, axis)) }
     }
 
     pub(in crate::onnx) fn log_softmax(self, axis: usize) -> Result<Self> {
-        self.map(|raw| Dispatch::log_softmax(raw, axis))
+        if self.elements() == 0 { Ok(self) } else { self.map(|raw| Dispatch::log_softmax(raw, axis)) }
     }
 
     /// Sorted along `axis`, with the int64 indices that the elements had.

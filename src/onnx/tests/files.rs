@@ -794,6 +794,15 @@ fn what_kernels_do_not_bear_does_not_reach_them() {
                 "Where \"the_where\": a bool and two of one dtype were expected, found float32, float32 and float32",
             ),
             (of("GlobalMaxPool", vec![], vec![floats("a", &[1, 1, 0], &[])]), "it is loaded"),
+            (of("Softmax", vec![], vec![floats("a", &[1, 0], &[])]), "it is loaded"),
+            (
+                of(
+                    "ReverseSequence",
+                    vec![attribute("batch_axis", Is::Int(0))],
+                    vec![floats("a", &[2, 2], &[1.0; 4]), vector("b", &[1, 2])],
+                ),
+                "ReverseSequence \"the_reversesequence\": axis 0 is both the batch's and time's",
+            ),
             (
                 of("Hardmax", vec![], vec![floats("a", &[1, 0], &[])]),
                 "Hardmax \"the_hardmax\": shape [1, 0] has no extreme",

@@ -28,6 +28,7 @@
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
+//! * `onnx`: graphs from files, run on Burn as they are. `transfer`: between host arrays and Burn's data.
 //! * [`device`]: which backends this program was built with. [`models`]: the model store. [`metrics`]: numbers.
 //!
 //! Batching, execution and supervision themselves are the crate `ekiden-actors`, which knows neither tensors nor HTTP.

@@ -155,6 +155,8 @@ mod tests {
         assert_eq!(block_on(reply), Ok(expected(0, &input)));
 
         let (_runtime, runner) = launch(Duration::MAX, 1_000);
+        // Nothing runs, in time or not.
+        block_on(runner.pause()).expect("it is paused");
         let timeout = Duration::from_millis(30);
         let reply = call(&runner, Some(timeout));
         crash(&runner);

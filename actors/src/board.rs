@@ -196,8 +196,9 @@ impl<W: Worker> Board<W> {
     }
 
     fn note_refusal(&mut self, is_refused: bool) {
-        /// So many calls are averaged over.
-        const SMOOTHING: f64 = 256.0;
+        /// So many calls are averaged over: as many as come while a queue passes. Over fewer, a few fast batches let in what
+        /// has no time to spare just when there is much of it.
+        const SMOOTHING: f64 = 1024.0;
         self.refused += (f64::from(u8::from(is_refused)) - self.refused) / SMOOTHING;
     }
 

@@ -16,7 +16,7 @@ const SPANS: usize = 14;
 const FIRST: f64 = 1.0 / (1 << (SPANS - 1)) as f64;
 
 /// How late an alarm may be, in seconds.
-const TIMER: f64 = 0.0015;
+pub(crate) const TIMER: f64 = 0.0015;
 
 /// So many observations are averaged over.
 const SMOOTHING: f32 = 8.0;

@@ -43,6 +43,9 @@ pub(crate) fn lane_verdict<W: Worker>(known: &mut Known<'_>, lane: &mut Lane<W>,
         Batching::Adaptive | Batching::Off => Duration::ZERO,
     };
     let verdict = policy::verdict(limits, lane.rows, waited, room.free);
+    if let (Batching::Window, Verdict::Wait(left)) = (limits.batching, verdict) {
+        return in_time(left, limits, costs, lane, now);
+    }
     if verdict != Verdict::Dispatch || limits.batching != Batching::Adaptive || limits.max_latency.is_zero() {
         return verdict;
     }
@@ -77,5 +80,18 @@ pub(crate) fn lane_verdict<W: Worker>(known: &mut Known<'_>, lane: &mut Lane<W>,
     match company::wait(&outlook, curve, company) {
         wait if wait > 0.0 => Duration::try_from_secs_f64(wait).map_or(Verdict::Hold, Verdict::Wait),
         _ => Verdict::Dispatch,
+    }
+}
+
+/// A window stays open for `left`, or closes early: while there is time to run what waits before the first deadline in it.
+fn in_time<W: Worker>(left: Duration, limits: &MethodLimits, costs: &Costs, lane: &Lane<W>, now: Instant) -> Verdict {
+    // What has not been measured is not thought dear.
+    let run = costs.of(lane.shape).map_or(0.0, |curve| curve.estimate(lane.rows).high);
+    let most = lane.least_slack(limits.max_batch_size.get(), now) - run - company::TIMER;
+    match Duration::try_from_secs_f64(most.max(0.0)) {
+        Ok(Duration::ZERO) => Verdict::Dispatch,
+        Ok(most) => Verdict::Wait(left.min(most)),
+        // No call in it has a deadline.
+        Err(_) => Verdict::Wait(left),
     }
 }

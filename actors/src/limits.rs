@@ -9,7 +9,8 @@ pub enum Batching {
     /// Work-conserving: a free executor takes what is there at once; while all are busy the batch grows.
     #[default]
     Adaptive,
-    /// Dispatch at `max_batch_size` rows, or when the oldest call has waited `max_latency`.
+    /// Dispatch at `max_batch_size` rows, or when the oldest call has waited `max_latency`; earlier where the first deadline
+    /// leaves no more time.
     Window,
     /// One call, one batch.
     Off,

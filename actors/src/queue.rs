@@ -353,6 +353,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cost::learned;
     use crate::simulation::toy::{Input, Nature, Toy};
     use crate::{Batching, CallOptions, Priority, Reply};
 
@@ -420,6 +421,38 @@ mod tests {
         assert_eq!(queue.verdict(now, &ROOM), Verdict::Dispatch);
         queue.wait_again();
         assert_eq!(queue.verdict(now, &ROOM), Verdict::Wait(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_window_closes_in_time_for_the_first_deadline_in_it() {
+        let ms = Duration::from_millis;
+        let now = Instant::now();
+        // Runs of one row take 4.25 ms; an alarm may be 1.5 ms late.
+        let check = |costs: Costs, timeouts: &[Option<u64>], waited: u64, expected: Option<f64>| {
+            let limits = MethodLimits { max_latency: ms(100), ..limits(Batching::Window, 9, 9) };
+            let mut queue = Queue::<Toy>::new(0, limits);
+            queue.costs = costs;
+            for (id, timeout) in timeouts.iter().enumerate() {
+                queue.push(urgent(id, 0, Priority::Normal, timeout.map(ms), now));
+            }
+            let found = match queue.verdict(now + ms(waited), &ROOM) {
+                Verdict::Wait(left) => Some(left.as_secs_f64() * 1e3),
+                Verdict::Dispatch => None,
+                Verdict::Hold => Some(f64::INFINITY),
+            };
+            let close =
+                found.zip(expected).map_or(found == expected, |(found, expected)| (found - expected).abs() < 0.1);
+            assert!(close, "{timeouts:?} after {waited} ms: {found:?}, not {expected:?}");
+        };
+        let known = || learned(4.0, 0.25, &[1.0]);
+        check(known(), &[None], 0, Some(100.0));
+        check(known(), &[Some(60_000)], 30, Some(70.0));
+        check(known(), &[Some(100)], 0, Some(94.25));
+        check(known(), &[Some(100)], 90, Some(4.25));
+        check(known(), &[Some(100)], 95, None);
+        check(known(), &[None, Some(50)], 0, Some(44.0));
+        check(known(), &[Some(3)], 0, None);
+        check(Costs::default(), &[Some(50)], 0, Some(48.5));
     }
 
     /// A call of one row, with this priority and half a second or for ever.

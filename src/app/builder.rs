@@ -222,7 +222,8 @@ impl CheckedApp {
         self.prepared.iter().map(|runner| (runner.options.name.to_string(), runner.methods.clone())).collect()
     }
 
-    /// Every effective value with the layer that it comes from, and the executors that each runner would get.
+    /// Every effective value with the layer that it comes from, the executors that each runner would get, and warnings of
+    /// what is hardly meant.
     pub fn report(&self) -> String {
         let methods = |options: &RunnerOptions| {
             let runner = self.prepared.iter().find(|runner| runner.options.name == options.name);
@@ -232,6 +233,11 @@ impl CheckedApp {
         text.push('\n');
         for runner in &self.prepared {
             text.push_str(&format!("runner {}: {}\n", runner.options.name, runner.plan));
+        }
+        for runner in &self.prepared {
+            for warning in report::warnings(&runner.options, &runner.batchable) {
+                text.push_str(&format!("warning: {warning}\n"));
+            }
         }
         text
     }

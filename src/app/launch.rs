@@ -51,6 +51,8 @@ pub(super) enum PrepareError {
 pub(super) struct Prepared {
     pub(super) options: RunnerOptions,
     pub(super) methods: Vec<String>,
+    /// Those of them that are batchable.
+    pub(super) batchable: Vec<String>,
     pub(super) plan: Plan,
     launch: Launch,
 }
@@ -95,6 +97,8 @@ impl<R: Runnable> Kind for KindOf<R> {
         let methods =
             declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
+        let batchable = methods.iter().filter(|method| method.signature.batching.is_some());
+        let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
         let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
@@ -109,7 +113,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         })?;
         let opener = Opener::<R>::new(ctx, methods);
         let launch = launcher(&options, opener, plan.clone(), executors, isolated);
-        Ok(Prepared { methods: names, plan, launch: Box::new(launch), options })
+        Ok(Prepared { methods: names, batchable, plan, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use ekiden::app::AppBuilder;
+use ekiden::config::RunnerName;
 use ekiden::runner::Onnx;
 use ekiden::{App, StartError};
 
@@ -70,7 +71,7 @@ enum Command {
         order: Option<runners::Order>,
         /// One runner only
         #[arg(value_name = "RUNNER")]
-        runner: Option<String>,
+        runner: Option<RunnerName>,
         /// The server
         #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
         url: String,
@@ -137,7 +138,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve { model: None, config, bind, admin_bind, .. } => serve::serve(app(config), (bind, admin_bind)),
         Command::Check { file, set } => check::check(file, set),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
-        Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_deref(), &url, json),
+        Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_ref(), &url, json),
         Command::Reload { admin } => runners::reload(&admin),
         Command::Models { command } => models::models(command),
         Command::Bench(args) => bench::bench(&args),
@@ -160,11 +161,6 @@ fn print(text: impl fmt::Display) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes what a command was asked for to a file.
-fn write(file: &Path, text: String) -> Result<(), Failure> {
-    std::fs::write(file, text).map_err(|error| Failure::Run(format!("cannot write {}: {error}", file.display())))
 }
 
 /// Says something to whoever may be there to read it: a server goes on without.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use ekiden::config::RunnerName;
 use serde_json::Value;
 
 use super::{Failure, print};
 
-pub(super) fn runners(runner: Option<&str>, url: &str, json: bool) -> Result<(), Failure> {
+pub(super) fn runners(runner: Option<&RunnerName>, url: &str, json: bool) -> Result<(), Failure> {
     let base = base("--url", url)?;
     let path = runner.map_or_else(|| format!("{base}/v1/runners"), |name| format!("{base}/v1/runners/{name}"));
     let (answer, text) = ask(&path)?;
@@ -36,7 +37,7 @@ pub(super) enum Order {
 pub(super) struct To {
     /// The runner
     #[arg(value_name = "RUNNER")]
-    runner: String,
+    runner: RunnerName,
     /// The server's admin listener
     #[arg(long, value_name = "URL", default_value = ADMIN)]
     admin: String,
@@ -110,10 +111,13 @@ fn read(
     response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     hint: &str,
 ) -> Result<(Value, String), Failure> {
-    let unreachable = |error: ureq::Error| Failure::Run(format!("{path}: {error}; {hint}"));
-    let mut response = response.map_err(unreachable)?;
+    let failed = |error: ureq::Error| {
+        let hint = if is_lost(&error) { LOST } else { hint };
+        Failure::Run(format!("{path}: {error}; {hint}"))
+    };
+    let mut response = response.map_err(failed)?;
     let status = response.status();
-    let text = response.body_mut().read_to_string().map_err(unreachable)?;
+    let text = response.body_mut().read_to_string().map_err(failed)?;
     let answer: Value = serde_json::from_str(&text)
         .map_err(|_| Failure::Run(format!("{path} answered {status}, and not as an ekiden server does")))?;
     if !status.is_success() {
@@ -121,6 +125,20 @@ fn read(
         return Err(Failure::Run(format!("{path} answered {status}: {message}")));
     }
     Ok((answer, text))
+}
+
+const LOST: &str =
+    "the server was reached, and has gone before it answered: what it was to do may be done or not; see its log";
+
+/// Whether there was a connection, which the server has closed.
+fn is_lost(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+        }
+        _ => false,
+    }
 }
 
 /// One line per runner, and one per method below it.
@@ -179,4 +197,33 @@ fn history(runner: &Value) -> String {
         history.push_str(&format!("{ago:.0} s ago  executor {}  {cause}\n", exit["executor"]));
     }
     history
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_while_it_is_waited_for_is_told_from_one_that_is_not_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let admin = format!("http://{}", listener.local_addr().expect("an address"));
+        let said = |result: Result<(), Failure>| match result {
+            Err(Failure::Run(message)) => message,
+            _ => "no failure of a run".to_owned(),
+        };
+        // It takes the order, and goes.
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let mut request = [0; 1024];
+            connection.read(&mut request).expect("a request")
+        });
+        let lost = said(reload(&admin));
+        assert!(server.join().expect("it has read") > 0);
+        assert!(lost.contains("/v1/reload: ") && lost.contains(LOST) && !lost.contains(ADMIN_HINT), "{lost}");
+        let absent = said(reload(&admin));
+        assert!(absent.contains(ADMIN_HINT) && !absent.contains(LOST), "{absent}");
+    }
 }

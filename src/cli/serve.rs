@@ -182,6 +182,13 @@ fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
         }
     };
     let path = format!("http://{address}/v1/runners/{}/{}", runner.name, method.name());
+    // An image does not fit a line.
+    if body.len() > 300 {
+        return match inputs.as_slice() {
+            [_] => format!("curl {path} -H 'content-type: application/x-npy' --data-binary @input.npy"),
+            _ => format!("curl {path} -H 'content-type: application/json' -d @inputs.json"),
+        };
+    }
     format!("curl {path} -H 'content-type: application/json' -d '{body}'")
 }
 

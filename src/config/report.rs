@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use ekiden_actors::RestartLimits;
+use ekiden_actors::{Batching, RestartLimits};
 
 use super::Config;
 use super::isolation::Isolation;
@@ -29,6 +29,34 @@ pub fn render(config: &Config, methods: impl Fn(&RunnerOptions) -> Vec<String>) 
         block(&mut text, &title, &runner_rows(runner, &names));
     }
     text
+}
+
+/// What is allowed and yet hardly what was meant, of these methods of a runner, which are batchable.
+pub fn warnings(runner: &RunnerOptions, methods: &[String]) -> Vec<String> {
+    methods.iter().flat_map(|method| method_warnings(runner, method)).collect()
+}
+
+fn method_warnings(runner: &RunnerOptions, method: &str) -> Vec<String> {
+    let limits = runner.effective_method(method);
+    let (latency, batch, queue) = (limits.max_latency.value, limits.max_batch_size.value, limits.max_queue_size.value);
+    let mut warnings = Vec::new();
+    let mut warn = |what: String| warnings.push(format!("runner {}, {method}: {what}", runner.name));
+    if let Some(timeout) = limits.timeout.value.filter(|timeout| latency >= *timeout)
+        && limits.batching.value == Batching::Window
+    {
+        let (latency, timeout) = (milliseconds(&latency), milliseconds(&timeout));
+        warn(format!(
+            "max_latency_ms = {latency} is not below timeout_ms = {timeout}: its windows close early, just in time for the \
+             first deadline"
+        ));
+    }
+    if queue < batch && limits.batching.value != Batching::Off {
+        warn(format!(
+            "max_queue_size = {queue} is below max_batch_size = {batch}: so many rows never wait, and batches of several \
+             calls stay smaller"
+        ));
+    }
+    warnings
 }
 
 /// Whether both come to the same, whoever said so and where. `methods` are those of the runner.

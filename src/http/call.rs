@@ -134,7 +134,8 @@ fn priority(request: &HttpRequest) -> Result<Priority, CallError> {
 
 fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
     let Some(value) = request.headers().get(TIMEOUT) else { return Ok(None) };
-    let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u32>().ok()).filter(|&ms| ms > 0);
+    let milliseconds = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let milliseconds = milliseconds.and_then(|text| text.parse::<u32>().ok()).filter(|&ms| ms > 0);
     match milliseconds {
         Some(milliseconds) => Ok(Some(Duration::from_millis(milliseconds.into()))),
         None => Err(CallError::invalid_input(format!(

@@ -13,6 +13,7 @@ use super::files::{FilePath, MANIFEST};
 use super::format::Format;
 use super::manifest::{FileEntry, Manifest};
 use super::progress::{Meter, Progress};
+use super::signature::MethodSignature;
 use super::staging::Staging;
 use super::tag::{ModelName, Version};
 use super::{Model, ModelError, Store, draft, verify};
@@ -152,6 +153,10 @@ impl<'a> Import<'a> {
         })?;
         let mut frameworks = format.inspect(&self.path)?;
         frameworks.append(&mut draft::frameworks());
+        let signatures = match format {
+            Format::Onnx => onnx_signatures(&self.path)?,
+            _ => Vec::new(),
+        };
         let sources = self.sources(&format)?;
         let sizes = sources.iter().map(|(path, _)| path.metadata().map(|about| about.len()).unwrap_or(0));
         let mut meter = Meter::new(sizes.sum(), &mut self.progress);
@@ -169,7 +174,7 @@ impl<'a> Import<'a> {
             labels: self.labels,
             metadata: serde_json::Map::new(),
             frameworks,
-            signatures: Vec::new(),
+            signatures,
             files,
         };
         draft::commit(&self.store, &staging, manifest, version)
@@ -197,16 +202,26 @@ impl fmt::Debug for Import<'_> {
     }
 }
 
+/// What an ONNX file is served as: found out by running it. One that cannot be served is not imported.
+fn onnx_signatures(onnx: &Path) -> Result<Vec<MethodSignature>, ModelError> {
+    let signature = crate::onnx::signature(onnx).map_err(|error| onnx_problem(onnx, &error.to_string()))?;
+    Ok(vec![MethodSignature { method: "predict".to_owned(), signature }])
+}
+
 /// The files beside an ONNX file in which it keeps its larger tensors, relative to it.
 fn onnx_external_files(onnx: &Path) -> Result<Vec<FilePath>, ModelError> {
-    let problem = |problem: String| ModelError::Format { path: onnx.to_owned(), problem };
-    let files = crate::onnx::external_files(onnx).map_err(|error| problem(error.to_string()))?;
-    files
-        .iter()
-        .map(|file| {
-            file.parse().map_err(|_| problem(format!("it keeps tensors in \"{file}\", which is not beside it")))
-        })
-        .collect()
+    let files = crate::onnx::external_files(onnx).map_err(|error| onnx_problem(onnx, &error.to_string()))?;
+    let beside = |file: &String| {
+        let problem = |_| onnx_problem(onnx, &format!("it keeps tensors in \"{file}\", which is not beside it"));
+        file.parse().map_err(problem)
+    };
+    files.iter().map(beside).collect()
+}
+
+/// The error names the file itself.
+fn onnx_problem(onnx: &Path, error: &str) -> ModelError {
+    let problem = error.strip_prefix(&format!("{}: ", onnx.display())).unwrap_or(error);
+    ModelError::Format { path: onnx.to_owned(), problem: problem.to_owned() }
 }
 
 fn name_of(path: &Path) -> Result<ModelName, ModelError> {

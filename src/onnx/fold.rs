@@ -1,8 +1,9 @@
 //! What a graph computes of constants only: once, when it is compiled.
 
+use super::compile::Compiler;
 use super::error::OpError;
 use super::file::contained;
-use super::graph::{Compiler, Graph, Step};
+use super::graph::{Graph, Step};
 use super::limits::{Limits, ROOM};
 use super::node::{Attribute, Outputs};
 use super::ops;

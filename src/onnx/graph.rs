@@ -1,25 +1,16 @@
 //! A graph made ready for one device: constants uploaded, what depends on nothing but them computed, and for each step
 //! known which values it is the last to need.
 
-use std::collections::HashMap;
-
 use burn::backend::DispatchDevice;
-use onnx_ir::{AttributeProto, GraphProto, NodeProto};
 use smallvec::SmallVec;
 
-use super::data::{self, Constant, Externals};
-use super::error::{Missing, OpError};
-use super::fold::Budget;
+use super::data::Constant;
+use super::error::OpError;
 use super::limits::{self, Held};
-use super::names::{Around, Names, find, needed};
-use super::node::{Attribute, Call, Node, Op};
-use super::ops;
+use super::node::{Call, Node, Op};
 use super::tensor::{Result, Tensor};
 use super::value::Value;
 use crate::value::DType;
-
-/// Graphs within graphs, at most.
-pub(super) const DEEPEST: usize = 32;
 
 /// Integers of so few elements are sizes and indices: they stay on the host, whatever the device.
 const FEW: usize = 64;
@@ -27,34 +18,22 @@ const FEW: usize = 64;
 /// Where a value is kept while a graph runs.
 pub(super) type Slot = usize;
 
-/// What a graph is compiled with.
-pub(super) struct Compiler<'a> {
-    pub(super) device: &'a DispatchDevice,
-    pub(super) externals: Externals,
-    /// The version of each operator set, by domain.
-    pub(super) opsets: HashMap<String, i64>,
-    /// The nodes whose operators are not supported.
-    pub(super) missing: Vec<Missing>,
-    /// For constants that are computed.
-    pub(super) constants: Budget,
-}
-
 /// A graph for one device.
 #[derive(Clone, Debug)]
 pub(super) struct Graph {
-    device: DispatchDevice,
+    pub(super) device: DispatchDevice,
     pub(super) inputs: Vec<Slot>,
     /// Names that it takes from the graph around it.
-    captures: Vec<(String, Slot)>,
+    pub(super) captures: Vec<(String, Slot)>,
     pub(super) constants: Vec<Option<Value>>,
     pub(super) steps: Vec<Step>,
-    outputs: Vec<Slot>,
+    pub(super) outputs: Vec<Slot>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) node: Node,
-    op: Op,
+    pub(super) op: Op,
     pub(super) inputs: Vec<Option<Slot>>,
     /// What the node's own graphs take, one graph after the other.
     pub(super) captured: Vec<Slot>,
@@ -100,138 +79,6 @@ pub(super) fn upload(constant: &Constant, device: &DispatchDevice) -> Value {
             let host = host();
             Tensor::from_array(array, if few && index { &host } else { device }).into()
         }
-    }
-}
-
-impl<'a> Compiler<'a> {
-    pub(super) fn new(device: &'a DispatchDevice, externals: Externals, opsets: HashMap<String, i64>) -> Self {
-        Self { device, externals, opsets, missing: Vec::new(), constants: Budget::new() }
-    }
-
-    /// Makes a graph ready. Operators that are not supported are left in [`Compiler::missing`].
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn compile(&mut self, proto: &GraphProto) -> Result<Graph, String> {
-        self.graph(proto, 0, None)
-    }
-
-    fn graph(&mut self, proto: &GraphProto, depth: usize, outer: Option<&Names>) -> Result<Graph, String> {
-        if depth > DEEPEST {
-            return Err(format!("its graphs are nested more than {DEEPEST} deep"));
-        }
-        if !proto.sparse_initializer.is_empty() {
-            return Err("it has sparse tensors, which are not supported".to_owned());
-        }
-        let mut names = Names::default();
-        for tensor in &proto.initializer {
-            let constant = data::constant(tensor, &mut self.externals)?;
-            names.constant(&tensor.name, upload(&constant, self.device))?;
-        }
-        // Old files list their constants among the inputs.
-        let inputs: Vec<&str> = proto.input.iter().map(|input| input.name.as_str()).collect();
-        let inputs: Vec<&str> = inputs.into_iter().filter(|name| !names.slots.contains_key(*name)).collect();
-        let inputs = inputs.into_iter().map(|name| names.define(name)).collect::<Result<_, _>>()?;
-        let later: HashMap<&str, &NodeProto> =
-            proto.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
-        let needed = needed(proto);
-        let mut steps = Vec::with_capacity(proto.node.len());
-        for (node, _) in proto.node.iter().zip(needed).filter(|(_, needed)| *needed) {
-            if let Some(step) = self.step(node, depth, &mut names, &Around { outer, later: &later })? {
-                steps.push(step);
-            }
-        }
-        let outputs: Result<Vec<Slot>, String> = proto
-            .output
-            .iter()
-            .map(|output| {
-                find(&mut names, &output.name, &Around { outer, later: &later })
-                    .map_err(|_| format!("its output \"{}\" is not computed by any node", output.name))
-            })
-            .collect();
-        let mut graph = Graph {
-            device: self.device.clone(),
-            inputs,
-            captures: names.captures,
-            constants: names.constants,
-            steps,
-            outputs: outputs?,
-        };
-        if self.missing.is_empty() {
-            self.fold(&mut graph, depth)?;
-            graph.plan();
-        }
-        Ok(graph)
-    }
-
-    fn step(
-        &mut self,
-        proto: &NodeProto,
-        depth: usize,
-        names: &mut Names,
-        around: &Around<'_>,
-    ) -> Result<Option<Step>, String> {
-        let place = |problem: String| match proto.name.as_str() {
-            "" => format!("node of {}: {problem}", proto.op_type),
-            name => format!("node \"{name}\" of {}: {problem}", proto.op_type),
-        };
-        let domain = if proto.domain == "ai.onnx" { "" } else { proto.domain.as_str() };
-        let opset = self.opsets.get(domain).copied().unwrap_or(1);
-        let inputs: Result<Vec<Option<Slot>>, String> = proto
-            .input
-            .iter()
-            .map(|name| if name.is_empty() { Ok(None) } else { find(names, name, around).map(Some).map_err(place) })
-            .collect();
-        let inputs = inputs?;
-        let mut attributes = Vec::with_capacity(proto.attribute.len());
-        let mut captured = Vec::new();
-        for attribute in &proto.attribute {
-            let value = self.attribute(attribute, depth, names).map_err(place)?;
-            if let Attribute::Graph(graph) = &value {
-                for (name, _) in &graph.captures {
-                    captured.push(find(names, name, around).map_err(place)?);
-                }
-            }
-            attributes.push((attribute.name.clone(), value));
-        }
-        let output = |name: &String| (!name.is_empty()).then(|| names.define(name)).transpose();
-        let outputs: Vec<Option<Slot>> = proto.output.iter().map(output).collect::<Result<_, _>>().map_err(place)?;
-        let Some(op) = ops::find(domain, &proto.op_type) else {
-            let operator =
-                if domain.is_empty() { proto.op_type.clone() } else { format!("{domain}.{}", proto.op_type) };
-            self.missing.push(Missing { node: proto.name.clone(), operator, opset });
-            return Ok(None);
-        };
-        let node = Node {
-            name: proto.name.clone(),
-            operator: proto.op_type.clone(),
-            opset,
-            attributes,
-            outputs: proto.output.len(),
-        };
-        Ok(Some(Step { node, op, inputs, captured, outputs, last: Vec::new() }))
-    }
-
-    fn attribute(&mut self, proto: &AttributeProto, depth: usize, names: &Names) -> Result<Attribute, String> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(match proto.type_.value() {
-            1 => Attribute::Float(proto.f),
-            2 => Attribute::Int(proto.i),
-            3 => Attribute::Text(text(&proto.s)),
-            4 => {
-                let tensor = proto.t.as_ref().ok_or_else(|| format!("attribute \"{}\" has no tensor", proto.name))?;
-                Attribute::Constant(data::constant(tensor, &mut self.externals)?)
-            }
-            5 => {
-                let graph = proto.g.as_ref().ok_or_else(|| format!("attribute \"{}\" has no graph", proto.name))?;
-                Attribute::Graph(self.graph(graph, depth + 1, Some(names))?)
-            }
-            6 => Attribute::Floats(proto.floats.clone()),
-            7 => Attribute::Ints(proto.ints.clone()),
-            8 => Attribute::Texts(proto.strings.iter().map(|bytes| text(bytes)).collect()),
-            13 => Attribute::Type(proto.tp.as_ref().map_or(0, |tp| tp.tensor_type().elem_type)),
-            _ => Attribute::Other,
-        })
     }
 }
 
@@ -292,7 +139,7 @@ impl Graph {
     }
 
     /// Runs one step. Without `values`, on constants only.
-    pub(super) fn call(&self, step: &Step, values: &mut Vec<Option<Value>>) -> Result<super::node::Outputs> {
+    pub(super) fn call(&self, step: &Step, values: &mut [Option<Value>]) -> Result<super::node::Outputs> {
         let mut value = |slot: Slot, last: bool| {
             let kept = values.get_mut(slot).and_then(|kept| if last { kept.take() } else { kept.clone() });
             kept.or_else(|| self.constants[slot].clone())

@@ -32,7 +32,7 @@ pub(super) const MOST_DIMS: usize = 32;
 
 /// Steps of one node's graphs while constants are computed, and all steps while a graph is tried: those of loops are what counts.
 const STEPS_OF_CONSTANTS: usize = if TESTED { 1 << 10 } else { 1 << 16 };
-const STEPS_OF_TRIALS: usize = if TESTED { 1 << 12 } else { 1 << 21 };
+const STEPS_OF_TRIALS: usize = if TESTED { 1 << 14 } else { 1 << 23 };
 
 /// Products of two numbers that one step may sum up, likewise.
 const WORK_OF_CONSTANTS: usize = if FUZZED { 1 << 26 } else { 1 << 36 };

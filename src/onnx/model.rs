@@ -8,10 +8,11 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{Device, TensorData};
 use onnx_ir::{ModelProto, TypeProto, ValueInfoProto};
 
+use super::compile::Compiler;
 use super::data::{self, Externals, STRING};
 use super::error::{LoadError, OpError};
 use super::file::{self, contained};
-use super::graph::{Compiler, Graph, host};
+use super::graph::{Graph, host};
 use super::limits::{Limits, MOST_DIMS, MOST_GIVEN, count};
 use super::tensor::Tensor;
 use super::value::{Strings, Value};

@@ -1,5 +1,8 @@
 //! One node: its operator's attributes, and what a call of it is given.
 
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
+
 use burn::backend::DispatchDevice;
 use burn::tensor::Scalar;
 use smallvec::{SmallVec, smallvec};
@@ -50,9 +53,23 @@ pub(super) struct Node {
     pub(super) attributes: Vec<(String, Attribute)>,
     /// How many outputs its operator is asked for.
     pub(super) outputs: usize,
+    /// What its operator has made of the attributes.
+    pub(super) compiled: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Node {
+    /// What `make` makes of the node, kept from the first call on: an operator asks for one type only.
+    pub(super) fn compiled<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> Result<T>) -> Result<&T> {
+        let kept = match self.compiled.get() {
+            Some(kept) => kept,
+            None => {
+                let made = make(self)?;
+                self.compiled.get_or_init(|| Arc::new(made))
+            }
+        };
+        kept.downcast_ref().ok_or_else(|| OpError::new("its operator has kept something else"))
+    }
+
     fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, attribute)| attribute)
     }
@@ -159,11 +176,6 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Whether an input is given.
-    pub(super) fn given(&self, at: usize) -> bool {
-        matches!(self.inputs.get(at), Some(Some(_)))
-    }
-
     /// An input, if it is given. It can be taken once.
     pub(super) fn take(&mut self, at: usize) -> Option<Value> {
         self.inputs.get_mut(at).and_then(Option::take)
@@ -178,7 +190,7 @@ impl Call<'_> {
     pub(super) fn optional(&mut self, at: usize) -> Result<Option<Tensor>> {
         match self.take(at) {
             None | Some(Value::Nothing) => Ok(None),
-            Some(value) => Ok(Some(value.tensor()?.to_device(self.device))),
+            Some(value) => Ok(Some(value.tensor()?.on_device(self.device))),
         }
     }
 

@@ -3,10 +3,12 @@
 //! A file does not say which dimension is the batch's, and one exported with a batch of 1 often serves any. So the graph is
 //! run on one row, on another, and on both: where the answers are the same, calls may share a batch.
 
-use burn::tensor::TensorData;
+use std::path::Path;
+
+use burn::tensor::{Device, TensorData};
 use fastrand::Rng;
 
-use super::error::OpError;
+use super::error::{LoadError, OpError};
 use super::file::contained;
 use super::limits::{Limits, MOST_GIVEN, count};
 use super::model::{Given, Model, Port, Session};
@@ -15,6 +17,10 @@ use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueSp
 
 /// Sizes to try where the file leaves one open that is not the batch's: a sequence's length, an image's side.
 const SIZES: [usize; 6] = [8, 32, 1, 2, 64, 224];
+
+/// The batches to try, each by how large the floats of its rows are: rows of one size, and rows that would show in others'
+/// if anything of all rows, a sum, a largest one, a range, went into an answer.
+const ROWS: [&[f32]; 2] = [&[1.0, 1.0], &[1.0, 0.0, 30.0, 1000.0]];
 
 /// What a model is served as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,22 +41,27 @@ enum Trial {
 
 impl Trial {
     /// Values that most graphs can do something with: floats about 0, integers that are 0 or 1, any bytes.
-    fn random(port: &Port, dims: &[usize], rng: &mut Rng) -> Option<Self> {
+    /// Floats of a row are so large as `scales` has it, by turns.
+    fn random(port: &Port, dims: &[usize], scales: &[f32], rng: &mut Rng) -> Option<Self> {
         let count = count(dims).ok()?;
         let Some(dtype) = port.dtype else {
             return Some(Self::Texts((0..dims.first().copied().unwrap_or(1)).map(|_| "a".to_owned()).collect()));
         };
+        let each = count / dims.first().copied().unwrap_or(1).max(1);
         macro_rules! of {
             ($type:ty, $value:expr) => {
                 Array::new((0..count).map(|_| $value as $type).collect::<Vec<$type>>(), dims)
             };
         }
-        let float = |rng: &mut Rng| rng.f32() * 2.0 - 1.0;
+        let floats = |rng: &mut Rng| -> Vec<f32> {
+            let scale = |at: usize| scales[at.checked_div(each).unwrap_or(0) % scales.len().max(1)];
+            (0..count).map(|at| (rng.f32() * 2.0 - 1.0) * scale(at)).collect()
+        };
         let array = match dtype {
-            DType::F32 => of!(f32, float(rng)),
-            DType::F64 => of!(f64, float(rng)),
-            DType::F16 => Array::new((0..count).map(|_| half::f16::from_f32(float(rng))).collect(), dims),
-            DType::BF16 => Array::new((0..count).map(|_| half::bf16::from_f32(float(rng))).collect(), dims),
+            DType::F32 => Array::new(floats(rng), dims),
+            DType::F64 => Array::new(floats(rng).into_iter().map(f64::from).collect(), dims),
+            DType::F16 => Array::new(floats(rng).into_iter().map(half::f16::from_f32).collect(), dims),
+            DType::BF16 => Array::new(floats(rng).into_iter().map(half::bf16::from_f32).collect(), dims),
             DType::U8 => of!(u8, rng.u8(..)),
             DType::I8 => of!(i8, rng.i8(..)),
             DType::Bool => Array::from_bools((0..count).map(|_| rng.bool()).collect(), dims),
@@ -80,13 +91,13 @@ impl Trial {
 }
 
 /// Values for inputs of these sizes; `None` where they are too large to try.
-fn trials(ports: &[Port], dims: impl Fn(&Port) -> Vec<usize>, rng: &mut Rng) -> Option<Vec<Trial>> {
+fn trials(ports: &[Port], dims: impl Fn(&Port) -> Vec<usize>, scales: &[f32], rng: &mut Rng) -> Option<Vec<Trial>> {
     let mut room = MOST_GIVEN;
     for port in ports {
         // Each takes a little, whatever its size.
         room = room.checked_sub(count(&dims(port)).ok()?.max(1 << 8))?;
     }
-    ports.iter().map(|port| Trial::random(port, &dims(port), rng)).collect()
+    ports.iter().map(|port| Trial::random(port, &dims(port), scales, rng)).collect()
 }
 
 const TOO_LARGE: &str = "its inputs are too large to try it";
@@ -95,6 +106,16 @@ const TOO_LARGE: &str = "its inputs are too large to try it";
 fn run(session: &Session, inputs: &[Trial]) -> Result<Vec<Value>, String> {
     let given = inputs.iter().map(Trial::given).collect();
     contained(|| session.run(given)).and_then(|outcome| outcome.map_err(|error: OpError| error.to_string()))
+}
+
+/// What the model in a file is served as.
+///
+/// # Errors
+/// Why it cannot be served.
+pub(crate) fn signature(path: &Path) -> Result<Signature, LoadError> {
+    let model = Model::load(path)?;
+    let session = model.session(&Device::flex())?;
+    Ok(model.describe(&session).signature)
 }
 
 impl Model {
@@ -115,7 +136,7 @@ impl Model {
         // As the file says, then: one call at a time.
         let (mut outputs, mut last) = (None, None);
         for &size in self.sizes(false) {
-            let trials = trials(&self.inputs, |port| sized(port, None, size), &mut rng);
+            let trials = trials(&self.inputs, |port| sized(port, None, size), ROWS[0], &mut rng);
             match trials.ok_or_else(|| TOO_LARGE.to_owned()).and_then(|trials| run(session, &trials)) {
                 Ok(found) => {
                     outputs = Some(found);
@@ -145,6 +166,13 @@ impl Model {
         if self.inputs.is_empty() {
             return Some("it has no inputs".to_owned());
         }
+        // One of a fixed size beside one of any does not follow it.
+        let open = |port: &&Port| port.dims.as_ref().is_some_and(|dims| dims.first() == Some(&None));
+        let fixed = |port: &&Port| port.dims.as_ref().is_some_and(|dims| dims.first().is_some_and(Option::is_some));
+        if let (Some(open), Some(fixed)) = (self.inputs.iter().find(open), self.inputs.iter().find(fixed)) {
+            let (open, fixed) = (&open.name, &fixed.name);
+            return Some(format!("input \"{open}\" has any number of rows, and input \"{fixed}\" always the same"));
+        }
         let scalar = |port: &&Port| port.dims.as_ref().is_none_or(Vec::is_empty);
         let port = self.inputs.iter().find(scalar)?;
         Some(match port.dims {
@@ -161,35 +189,55 @@ impl Model {
 
     fn batched(&self, session: &Session, rng: &mut Rng) -> Result<Description, String> {
         let mut problem = String::new();
-        for &size in self.sizes(true) {
-            let Some(both) = trials(&self.inputs, |port| sized(port, Some(2), size), rng) else {
-                problem = if problem.is_empty() { TOO_LARGE.to_owned() } else { problem };
-                continue;
-            };
-            let row = |row: usize| -> Option<Vec<Trial>> { both.iter().map(|trial| trial.row(row)).collect() };
-            let (Some(first), Some(second)) = (row(0), row(1)) else { continue };
-            let alone = match run(session, &first) {
-                Ok(alone) => alone,
-                Err(error) => {
-                    if problem.is_empty() {
-                        problem = format!("it does not run on a batch of one row: {error}");
-                    }
-                    continue;
-                }
-            };
-            let second =
-                run(session, &second).map_err(|error| format!("it does not run on a batch of one row: {error}"))?;
-            let together =
-                run(session, &both).map_err(|error| format!("it does not run on a batch of two rows: {error}"))?;
-            for (at, port) in self.outputs.iter().enumerate() {
-                let (Some(a), Some(b), Some(both)) = (alone.get(at), second.get(at), together.get(at)) else {
-                    return Err(format!("output \"{}\" is missing", port.name));
+        'sizes: for &size in self.sizes(true) {
+            let mut together = None;
+            for scales in ROWS {
+                let Some(batch) = trials(&self.inputs, |port| sized(port, Some(scales.len()), size), scales, rng)
+                else {
+                    problem = if problem.is_empty() { TOO_LARGE.to_owned() } else { problem };
+                    continue 'sizes;
                 };
-                same_rows(both, [a, b]).map_err(|problem| format!("output \"{}\": {problem}", port.name))?;
+                match self.rows_alone_and_together(session, &batch, scales.len())? {
+                    Ok(outputs) => together = together.or(Some(outputs)),
+                    Err(error) => {
+                        problem = if problem.is_empty() { error } else { problem };
+                        continue 'sizes;
+                    }
+                }
             }
+            let Some(together) = together else { continue };
             return Ok(self.as_batched(&together));
         }
         Err(problem)
+    }
+
+    /// What a batch comes to, if each row of it comes to the same alone; the inner error where a row does not run by itself.
+    fn rows_alone_and_together(
+        &self,
+        session: &Session,
+        batch: &[Trial],
+        rows: usize,
+    ) -> Result<Result<Vec<Value>, String>, String> {
+        let mut alone = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let Some(inputs) = batch.iter().map(|trial| trial.row(row)).collect::<Option<Vec<Trial>>>() else {
+                return Ok(Err("its inputs have no rows".to_owned()));
+            };
+            match run(session, &inputs) {
+                Ok(outputs) => alone.push(outputs),
+                Err(error) => return Ok(Err(format!("it does not run on a batch of one row: {error}"))),
+            }
+        }
+        let together =
+            run(session, batch).map_err(|error| format!("it does not run on a batch of {rows} rows: {error}"))?;
+        for (at, port) in self.outputs.iter().enumerate() {
+            let own: Option<Vec<&Value>> = alone.iter().map(|outputs| outputs.get(at)).collect();
+            let (Some(own), Some(all)) = (own, together.get(at)) else {
+                return Err(format!("output \"{}\" is missing", port.name));
+            };
+            same_rows(all, &own).map_err(|problem| format!("output \"{}\": {problem}", port.name))?;
+        }
+        Ok(Ok(together))
     }
 
     fn as_batched(&self, outputs: &[Value]) -> Description {
@@ -232,17 +280,16 @@ fn spec(port: &Port, dims: Option<Vec<Option<usize>>>) -> ValueSpec {
     }
 }
 
-/// Whether the rows of `both` are what came out for each row alone.
-fn same_rows(both: &Value, alone: [&Value; 2]) -> Result<(), String> {
-    let rows = [both.rows(0), alone[0].rows(0), alone[1].rows(0)];
-    if rows != [Some(2), Some(1), Some(1)] {
+/// Whether the rows of a batch are what came out for each row alone.
+fn same_rows(together: &Value, alone: &[&Value]) -> Result<(), String> {
+    if together.rows(0) != Some(alone.len()) || alone.iter().any(|alone| alone.rows(0) != Some(1)) {
         return Err("it has no row for each row of the inputs".to_owned());
     }
-    for (row, alone) in alone.into_iter().enumerate() {
-        let same = match (both, alone) {
-            (Value::List(both), Value::List(alone)) => both.get(row) == alone.first(),
-            (Value::Tensor(both), Value::Tensor(alone)) => {
-                both.slice(0, row..row + 1).is_some_and(|part| part.shape() == alone.shape() && close(&part, alone))
+    for (row, alone) in alone.iter().enumerate() {
+        let same = match (together, alone) {
+            (Value::List(together), Value::List(alone)) => together.get(row) == alone.first(),
+            (Value::Tensor(together), Value::Tensor(alone)) => {
+                together.slice(0, row..row + 1).is_some_and(|part| part.shape() == alone.shape() && close(&part, alone))
             }
             _ => false,
         };
@@ -257,7 +304,7 @@ fn same_rows(both: &Value, alone: [&Value; 2]) -> Result<(), String> {
 fn close(a: &Array, b: &Array) -> bool {
     let numbers = |array: &Array| {
         let data: TensorData = transfer::whole_data(array).convert::<f64>();
-        data.to_vec::<f64>().unwrap_or_default()
+        data.try_to_vec::<f64>().unwrap_or_default()
     };
     let (a, b) = (numbers(a), numbers(b));
     let scale =

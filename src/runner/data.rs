@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 
 use super::tensor;
 use crate::device;
-use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
 use crate::transfer;
 use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
@@ -27,11 +26,11 @@ pub struct InputBatch<'a> {
 
 impl InputBatch<'_> {
     /// Each call's value and the rows of it that are meant.
-    fn values(&self) -> impl Iterator<Item = (&Value, std::ops::Range<usize>)> {
+    pub(super) fn values(&self) -> impl Iterator<Item = (&Value, std::ops::Range<usize>)> {
         self.parts.iter().filter_map(|part| Some((part.input.values.get(self.index)?, part.rows.clone())))
     }
 
-    fn arrays(&self) -> Result<Vec<gather::Rows<'_>>, MethodError> {
+    pub(super) fn arrays(&self) -> Result<Vec<gather::Rows<'_>>, MethodError> {
         let rows: Option<Vec<_>> = self
             .values()
             .map(|(value, rows)| match value {
@@ -48,15 +47,6 @@ impl InputBatch<'_> {
             _ => Err(MethodError::failed("an input of this kind cannot be batched")),
         }
     }
-}
-
-/// One input of all calls of a batch as it is, whatever its spec: a tensor, or texts.
-pub(super) fn given(batch: &InputBatch<'_>) -> Result<Given, MethodError> {
-    if matches!(batch.values().next(), Some((Value::List(_), _))) {
-        return Vec::<String>::gather(batch).map(Given::Texts);
-    }
-    let dim = batch.batching.map(|batching| batching.input_dim);
-    tensor::gathered(&batch.arrays()?, dim).map(Given::Tensor).map_err(MethodError::failed)
 }
 
 /// What a method returned, on its way back from the device: everything is read in one synchronization.

@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use burn::tensor::Device;
 use ekiden_actors::{CallError, Fault, MethodError, Part};
 
-use super::data::{self, Data, InputBatch, ReadBack};
+use super::data::{Data, InputBatch, ReadBack};
+use super::dynamic::Dynamic;
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
@@ -40,7 +41,7 @@ impl From<String> for NamedSpec {
 }
 
 /// Runs one method on a batch.
-trait Run<R> {
+pub(super) trait Run<R> {
     fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError>;
 }
 
@@ -254,23 +255,6 @@ impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
         let inputs = F::Inputs::gather(&InputParts { parts, at })?;
         let mut back = ReadBack::default();
         self.function.call(runnable, inputs)?.stage(&mut back)?;
-        back.finish()
-    }
-}
-
-/// A method whose inputs and outputs are known only when a model has been read.
-struct Dynamic<F>(F);
-
-impl<R, F> Run<R> for Dynamic<F>
-where
-    F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError>,
-{
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
-        let Place { device, signature } = *at;
-        let given = |index| data::given(&InputBatch { parts, index, batching: signature.batching, device });
-        let inputs: Result<Vec<Given>, MethodError> = (0..signature.inputs.len()).map(given).collect();
-        let mut back = ReadBack::default();
-        (self.0)(runnable, inputs?)?.into_iter().for_each(|value| back.host(value));
         back.finish()
     }
 }

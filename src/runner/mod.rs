@@ -7,6 +7,7 @@
 
 mod builder;
 mod data;
+mod dynamic;
 mod local;
 mod methods;
 mod model;

@@ -33,6 +33,8 @@ pub struct OnnxParams {
 struct Shared {
     model: Option<Arc<Model>>,
     sessions: Vec<(Device, Session)>,
+    /// Why calls do not share batches, until it has been said.
+    unbatched: Option<String>,
 }
 
 /// The model on a device, whoever is the first to ask for it.
@@ -62,7 +64,13 @@ impl Runnable for Onnx {
     const SUPPORTS_CPU_MULTI_THREADING: bool = true;
 
     fn open(ctx: &OpenContext<OnnxParams>) -> Result<Self, OpenError> {
-        session(ctx).map(|(_, session)| Self { session })
+        let (model, session) = session(ctx)?;
+        // Said here, not where it is found: whatever checks a configuration may not have begun to log.
+        let reason = ctx.params().shared.lock().unwrap_or_else(PoisonError::into_inner).unbatched.take();
+        if let Some(reason) = reason {
+            tracing::warn!(file = %model.path().display(), "calls are run one by one: {reason}");
+        }
+        Ok(Self { session })
     }
 
     /// They depend on the file: see [`Onnx::declare`].
@@ -71,9 +79,7 @@ impl Runnable for Onnx {
     fn declare(ctx: &OpenContext<OnnxParams>, methods: &mut Methods<Self>) -> Result<(), OpenError> {
         let (model, session) = session(ctx)?;
         let Description { signature, unbatched, tried } = model.describe(&session);
-        if let Some(reason) = unbatched {
-            tracing::warn!(file = %model.path().display(), "calls are run one by one: {reason}");
-        }
+        ctx.params().shared.lock().unwrap_or_else(PoisonError::into_inner).unbatched = unbatched;
         methods.add_values("predict", signature, tried, Self::predict);
         Ok(())
     }

@@ -70,7 +70,7 @@ fn bench(url: &str, options: &str, files: &[(&str, &Scratch)]) -> Output {
 fn a_server_is_measured() {
     let server = Served::start();
     let predict = format!("{}/v1/runners/iris_clf/predict", server.url);
-    let (json, report, charts) = (Scratch::new("json"), Scratch::new("html"), Scratch::new("x.svg"));
+    let (json, report, charts) = (Scratch::new("json"), Scratch::new("x.html"), Scratch::new("x.svg"));
 
     let closed = bench(&predict, "--connections 1,4 --rows 3", &[("--json", &json), ("--report", &report)]);
     let table = String::from_utf8(closed.stdout).expect("is text");
@@ -97,6 +97,12 @@ fn a_server_is_measured() {
     assert_eq!((&load["rate"], &load["arrivals"]), (&200.0.into(), &"poisson".into()));
     assert!(charts.read().starts_with("<svg"));
 
+    // A program may read the numbers, while people read the table.
+    let piped = bench(&format!("{predict}/"), "--connections 2 --json -", &[]);
+    let numbers: Value = serde_json::from_slice(&piped.stdout).expect("is JSON alone");
+    assert!(numbers["loads"][0]["ok"].as_u64() > Some(0), "{numbers}");
+    assert!(String::from_utf8_lossy(&piped.stderr).contains("CONNECTIONS"));
+
     // What is not Ekiden's API is asked for with GET.
     let probe = bench(&format!("{}/livez", server.url), "--connections 2", &[]);
     assert!(probe.status.success() && String::from_utf8_lossy(&probe.stdout).starts_with("GET http://"));
@@ -114,6 +120,10 @@ fn what_cannot_be_measured_is_said() {
     check("https://127.0.0.1/", "", 2, "https is not spoken");
     check(&method("iris_clf/predict"), "--rate 5 --connections 1,2", 2, "one number of --connections");
     check(&method("iris_clf/predict"), "--body nowhere.json", 2, "nowhere.json");
+    check(&method("iris_clf/predict"), "--report report.pdf", 2, "ends in .html or .svg");
+    check(&method("iris_clf/predict"), "--json nowhere/x.json", 2, "cannot be written");
+    check(&method("iris_clf/predict"), "--rate 0.01 --arrivals poisson", 1, "no request was due within 0.3 s");
+    check(&method("Iris/predict"), "", 2, "expected 1 to 63 characters of a-z");
     check(&method("iris_clf/guess"), "", 1, "no method guess; it has: predict");
     check(&method("other/predict"), "", 1, "there is no runner");
     check(&format!("{}/nothing", server.url), "", 1, "answered 404");
@@ -152,6 +162,14 @@ fn limits_are_proposed_for_a_latency() {
     let checked = ekiden().arg("check").arg(&config.0).output().expect("the program runs");
     assert!(checked.status.success(), "{lines}{}", String::from_utf8_lossy(&checked.stderr));
 
+    // Limits that would have every call refused, or kept waiting, are not what is measured.
+    let limits = ["timeout_ms=0.001", "max_queue_size=1", "max_latency_ms=30000"];
+    let limits = limits.map(|limit| format!("--set runners.iris_clf.{limit}")).join(" ");
+    let strict = tune(&format!("--p99-ms 20000 --up-to 2 {limits}"), &[]);
+    let said = String::from_utf8_lossy(&strict.stdout);
+    assert!(strict.status.success(), "{said}{}", String::from_utf8_lossy(&strict.stderr));
+    assert!(said.contains(" rows/s, is computed from the curve") && said.contains("it was tried up to "), "{said}");
+
     let check = |options, code, part: &str| {
         let output = tune(options, &[]);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -160,5 +178,8 @@ fn limits_are_proposed_for_a_latency() {
     check("--p99-ms 0.001", 1, "no batch size keeps a p99 of 1.00 µs");
     check("--p99-ms 0", 2, "expected 0.001 to 60000");
     check("other --p99-ms 5", 2, "no runner \"other\"; there are: iris_clf");
+    check("--p99-ms 5 --set runners.iris_clf.batching=off", 2, "iris_clf.predict has batching = \"off\"");
+    check("Iris --p99-ms 5", 2, "expected 1 to 63 characters of a-z");
+    check("--p99-ms 5 --report x.pdf", 2, "ends in .html or .svg");
     check("iris_clf guess --p99-ms 5", 2, "no method \"guess\"; there are: predict");
 }

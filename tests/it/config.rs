@@ -102,6 +102,19 @@ fn a_good_configuration_is_explained() {
     let both = place.check(&["check", "--set", "runners.iris_clf.max_batch_size=7"], 0, &[]);
     assert!(line(&both, "predict.max_batch_size").contains("--set"), "the command line is stronger: {both}");
 
+    let limits = ["batching=\"window\"", "max_latency_ms=500", "timeout_ms=500", "max_queue_size=8"];
+    let set = limits.map(|limit| format!("runners.iris_clf.{limit}"));
+    let odd: Vec<&str> = ["check"].into_iter().chain(set.iter().flat_map(|set| ["--set", set])).collect();
+    place.check(
+        &odd,
+        0,
+        &[
+            "warning: runner iris_clf, predict: max_latency_ms = 500 is not below timeout_ms = 500",
+            "warning: runner iris_clf, predict: max_queue_size = 8 is below max_batch_size = 9",
+        ],
+    );
+    assert!(!report.contains("warning"), "{report}");
+
     Place::new(None).check(&["check"], 0, &["built-in runners.toml is valid", "runner iris_clf:"]);
 }
 

@@ -143,7 +143,7 @@ fn a_deadline_comes_in_a_header() {
         server.client().request("POST", "/v1/runners/kit/text", &[("ekiden-timeout-ms", timeout)], b"\"b\"")
     };
     post("1").refused(504, "deadline_exceeded", &["the deadline of 1 ms has passed"]);
-    for wrong in ["0", "-1", "soon", "1.5", "4294967296", ""] {
+    for wrong in ["0", "-1", "+1", "soon", "1.5", "4294967296", ""] {
         let expected = format!("found \"{wrong}\"");
         post(wrong).refused(400, "invalid_input", &["header ekiden-timeout-ms: expected a whole number", &expected]);
     }

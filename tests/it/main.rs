@@ -23,6 +23,7 @@ mod iris;
 mod isolation;
 mod kit;
 mod models;
+mod onnx;
 mod onnx_files;
 mod orders;
 mod readiness;

@@ -194,7 +194,7 @@ impl Point {
         let mut folders = home.staged().into_iter().filter(|path| path.is_dir());
         match self {
             Self::Written(bytes) => {
-                folders.any(|folder| fs::metadata(folder.join("model.onnx")).is_ok_and(|file| file.len() >= bytes))
+                folders.any(|folder| fs::metadata(folder.join("weights.pt")).is_ok_and(|file| file.len() >= bytes))
             }
             Self::Described => folders.any(|folder| folder.join("model.toml").exists()),
             Self::Placed => fs::read_dir(home.0.join("models/large")).is_ok_and(|there| there.count() > versions),
@@ -205,7 +205,9 @@ impl Point {
 #[test]
 fn an_import_that_is_killed_leaves_nothing_behind() {
     let home = Home::new("killed");
-    let file = home.file("large.onnx", vec![7; LARGE as usize]);
+    let mut content = vec![7; LARGE as usize];
+    content[..4].copy_from_slice(b"PK\x03\x04");
+    let file = home.file("large.pt", content);
     let file = file.to_str().expect("is text");
     let mut killed = 0;
     let written = (0..=16).map(|sixteenth| Point::Written(LARGE * sixteenth / 16));

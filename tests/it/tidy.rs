@@ -69,6 +69,20 @@ const RULES: &[Rule] = &[
         why: "a child process runs a `Model`, and what that is made of is the app's affair",
     },
     Rule {
+        paths: &["src/onnx/"],
+        except: &[],
+        words: &[
+            "actix",
+            "crate::app",
+            "crate::http",
+            "crate::runner",
+            "crate::serving",
+            "crate::config",
+            "ekiden_actors",
+        ],
+        why: "a graph runs without knowing who asks",
+    },
+    Rule {
         paths: &["src/", "actors/src/"],
         except: &["src/isolation/memory.rs"],
         words: &["unsafe {", "unsafe fn", "unsafe impl", "unsafe_code"],
@@ -194,6 +208,8 @@ fn each_rule_finds_what_it_is_for() {
     check("src/isolation/memory.rs", "let map = unsafe { map_mut(file)? };", false);
     check("src/serving/mod.rs", "use actix::Addr;", true);
     check("src/app/mod.rs", "pub fn configure(self, config: &mut actix_web::web::ServiceConfig)", true);
+    check("src/onnx/graph.rs", "use crate::runner::Runnable;", true);
+    check("src/onnx/graph.rs", "use burn::backend::Dispatch;", false);
     check("src/device.rs", "#[cfg(feature = \"wgpu\")]", false);
     check("src/runner/strategy.rs", "#[cfg(feature = \"wgpu\")]", true);
     check("src/cli/serve.rs", "let address = listener.local_addr().unwrap();", true);

@@ -1,13 +1,15 @@
 """Exports neural networks from their public definitions, with random weights, and what ONNX Runtime answers.
 
     python -m venv venv && venv/bin/pip install -r tests/onnx/requirements.txt
-    venv/bin/python tests/onnx/export.py OUT [NAME ...]
+    venv/bin/python tests/onnx/export.py [--bench] OUT [NAME ...]
     EKIDEN_ONNX_MODELS=OUT cargo test --lib onnx::tests::models -- --nocapture
 
 Writes OUT/NAME/model.onnx and for batches of 1, 3 and 64 rows OUT/NAME/ROWS/{input,output}_I.npy. Models marked `fixed` are
-exported with a batch of 1 in the file; ONNX Runtime, which insists on it, runs them row by row.
+exported with a batch of 1 in the file; ONNX Runtime, which insists on it, runs them row by row. With `--bench`, the models
+of `cargo bench --bench onnx` instead.
 """
 
+import json
 import pathlib
 import sys
 import warnings
@@ -250,6 +252,15 @@ MODELS = {
 }
 
 
+# What `--bench` exports: full sizes, any batch.
+BENCHES = {
+    "mlp": (lambda: nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)), row(784), False),
+    "resnet18": (vision.resnet18, image(224), False),
+    "mobilenet_v2": (vision.mobilenet_v2, image(224), False),
+    "minilm": (lambda: Hidden(small_bert("Bert", **(MINILM | {"vocab_size": 30522})), True), tokens(128, 30522, True), False),
+}
+
+
 def export(path, module, example, fixed):
     dynamic = None if fixed else [{0: torch.export.Dim.DYNAMIC} for _ in example]
     # An example of one row would make a free batch look fixed.
@@ -337,10 +348,12 @@ def variants(out):
 
 
 def main():
-    out = pathlib.Path(sys.argv[1])
-    wanted = sys.argv[2:] or list(MODELS)
-    for name in wanted:
-        make_module, make_inputs, fixed = MODELS[name]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--bench"]
+    bench = len(arguments) < len(sys.argv) - 1
+    models = BENCHES if bench else MODELS
+    out = pathlib.Path(arguments[0])
+    for name in arguments[1:] or list(models):
+        make_module, make_inputs, fixed = models[name]
         torch.manual_seed(0)
         module = settled(make_module())
         folder = out / name
@@ -348,9 +361,13 @@ def main():
         example = make_inputs(1 if fixed else 2, np.random.default_rng(0))
         with torch.no_grad():
             export(str(folder / "model.onnx"), module, example, fixed)
-        write(folder, make_inputs, fixed)
+        if bench:
+            about = [(str(array.dtype), array.shape[1:]) for array in example]
+            (folder / "inputs.json").write_text(json.dumps(about))
+        else:
+            write(folder, make_inputs, fixed)
         print(f"{name}: {(folder / 'model.onnx').stat().st_size / 1e6:.1f} MB", flush=True)
-    if not sys.argv[2:]:
+    if len(arguments) == 1 and not bench:
         variants(out)
 
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ekiden_actors::Priority;
 use ekiden_actors::simulator::{Arrival, Pattern, Policy, Report, Traffic};
-use scenes::{FLAT, LARGE, NOISY, SCENES, SMALL, STEEP, Scene, ms, window};
+use scenes::{DEEP, FLAT, LARGE, NOISY, SCENES, SMALL, STEEP, Scene, ms, window};
 
 const SEEDS: [u64; 3] = [101801, 657330, 243268];
 
@@ -60,6 +60,19 @@ fn under_overload_goodput_is_that_of_the_best_window_at_its_best_load() {
 }
 
 #[test]
+fn of_what_is_refused_under_overload_hardly_any_has_waited() {
+    for executors in [1, 2] {
+        let scene = Scene { executors, ..DEEP };
+        let reports = SEEDS.map(|seed| scene.run(&scene.adaptive(), Pattern::Poisson, 2.0, seed));
+        let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+        let waited = sum(|report| report.dropped) as f64 / sum(|report| report.dropped + report.refused) as f64;
+        let goodput = reports.iter().map(Report::goodput).sum::<f64>() / SEEDS.len() as f64 / scene.capacity();
+        println!("deep   x{executors}: {waited:.4} of the refusals have waited, goodput {goodput:.3} of the capacity");
+        assert!(waited < 0.01 && goodput > 0.97, "x{executors}: {waited:.4}, {goodput:.3}");
+    }
+}
+
+#[test]
 fn no_scenario_is_much_worse_than_the_best_of_window_and_greedy_and_most_are_better() {
     let (mut better, mut as_good, mut contested) = (0, 0, 0);
     let mut bad = Vec::new();
@@ -75,7 +88,9 @@ fn no_scenario_is_much_worse_than_the_best_of_window_and_greedy_and_most_are_bet
             ];
             for (pattern, load) in patterns.iter().flat_map(|&pattern| [0.2, 0.7, 1.1, 2.0].map(|load| (pattern, load)))
             {
-                // Of one seed's calls, a burst more or less makes a difference.
+                // Of one seed's calls, a burst more or less makes a difference. It does in the mean of three, too: "flat" on
+                // three executors in bursts of 100 at 0.2 reaches 0.98 of the window, which is just as long as a burst, in
+                // the mean of 90 seeds; the mean of three is 0.012 off that (one standard deviation).
                 let share = |policy: &Policy| {
                     let shares = SEEDS.map(|seed| scene.run(policy, pattern, load, seed).share());
                     shares.iter().sum::<f64>() / shares.len() as f64
@@ -201,6 +216,17 @@ fn a_window_here_is_a_window_elsewhere() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_window_as_long_as_a_deadline_answers_a_lone_call() {
+    for latency in [LARGE.deadline, 2 * LARGE.deadline] {
+        let scene = Scene { latency, ..LARGE };
+        let rate = 0.05 / scene.model.cost(1).as_secs_f64();
+        let traffic = Traffic::new(Pattern::Poisson, rate, 500, &[Some(scene.deadline)], SEEDS[0]);
+        let report = scene.run_traffic(&scene.windowed(), &traffic, SEEDS[0]);
+        assert!(report.share() > 0.99, "{latency:?}: {report:?}");
     }
 }
 

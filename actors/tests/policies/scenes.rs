@@ -40,6 +40,8 @@ pub(crate) const FLAT: Scene = scene("flat", ms(30), us(50), 0.0, ms(55));
 pub(crate) const NOISY: Scene = scene("noisy", ms(4), us(250), 0.4, ms(100));
 /// One that gains little from batching, and whose largest batches take longer than calls have.
 pub(crate) const STEEP: Scene = scene("steep", ms(2), ms(3), 0.1, ms(100));
+/// One of which forty batches go by in the time that calls have, each of which takes anything from half as long to twice.
+pub(crate) const DEEP: Scene = Scene { batch: 16, ..scene("deep", us(500), us(125), 0.5, ms(100)) };
 
 pub(crate) const SCENES: [Scene; 5] = [SMALL, LARGE, FLAT, NOISY, STEEP];
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::load::Spacing;
 use crate::cli::Failure;
+use crate::cli::report::output::OutputArgs;
 
 /// More than this runs into limits of open files and says nothing about a server.
 const MOST_CONNECTIONS: i64 = 4096;
@@ -31,7 +32,8 @@ the highest rate. An open loop (--rate) sends when a request is due, as users do
 it finds the latencies at a rate. Only answers of status 2xx are successes; latencies and rates are theirs.
 Ctrl-C ends early and reports what was measured. Client and server on one machine share its cores.
 
-Exit codes: 0 success; 1 the server cannot be reached or every request failed; 2 the command line is wrong.";
+Exit codes: 0 success; 1 the server cannot be reached or every request failed; 2 the command line is wrong, or a file \
+cannot be written.";
 
 /// What to send, how, and where to write what was found.
 #[derive(Args)]
@@ -80,12 +82,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "Request")]
     pub(super) format: Option<BodyFormat>,
 
-    /// Write all numbers, those of each second included
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(super) json: Option<PathBuf>,
-    /// Write a page with charts, or the charts alone where FILE ends in .svg
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(super) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

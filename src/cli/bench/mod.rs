@@ -14,7 +14,10 @@ mod results;
 mod target;
 
 pub(super) use args::BenchArgs;
+use std::str::FromStr;
 use std::time::Duration;
+
+use ekiden::config::RunnerName;
 
 use args::{Load, Schedule};
 use body::{Body, Wish};
@@ -23,13 +26,14 @@ use progress::Progress;
 use results::{Measured, Results};
 use target::Target;
 
-use super::{Failure, print, runners};
+use super::{Failure, runners};
 
 pub(super) const EXAMPLES: &str = args::EXAMPLES;
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let schedule = args.schedule()?;
     let target = Target::parse(&args.url)?;
+    let outputs = args.output.check()?;
     let file = args.body.as_deref().map(|file| Body::read(file, args.content_type.as_deref())).transpose()?;
     let address = target.address()?;
     let body = match file {
@@ -70,20 +74,13 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         results.loads.extend(measured);
     }
     progress.finish();
-    print(&results)?;
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&results).map_err(|error| Failure::Run(error.to_string()))?;
-        super::write(file, json + "\n")?;
-    }
-    if let Some(file) = &args.report {
-        page::page(&results).write(file)?;
-    }
+    outputs.write(&results, || results.json(), || page::page(&results))?;
     verdict(&results)
 }
 
 /// A body by the method's specs, where the URL is an Ekiden method's.
 fn random_body(args: &BenchArgs, target: &Target) -> Result<Option<Body>, Failure> {
-    let Some((information, method)) = target.method() else {
+    let Some((information, runner, method)) = target.method() else {
         return match args.rows.is_some() || args.format.is_some() {
             true => Err(Failure::Usage(format!(
                 "--rows and --format are for a random body, and {} is not an Ekiden method: give --body",
@@ -92,6 +89,7 @@ fn random_body(args: &BenchArgs, target: &Target) -> Result<Option<Body>, Failur
             false => Ok(None),
         };
     };
+    RunnerName::from_str(runner).map_err(|error| Failure::Usage(format!("{}: {error}", args.url)))?;
     let wish = Wish { rows: args.rows.unwrap_or(1) as usize, format: args.format, seed: args.seed };
     let (_, information) = runners::ask(&information)?;
     Body::random(&information, method, &wish).map(Some)
@@ -141,6 +139,10 @@ fn verdict(results: &Results) -> Result<(), Failure> {
     let failed: u64 = results.loads.iter().map(|load| load.failed).sum();
     match results.loads.iter().map(|load| load.ok).sum::<u64>() {
         0 if results.loads.is_empty() => Err(Failure::Run("stopped before anything was measured".to_owned())),
+        0 if results.loads.iter().all(Measured::is_idle) => Err(Failure::Run(format!(
+            "{}: no request was due within {} s: raise --rate or --duration",
+            results.url, results.duration_s
+        ))),
         0 if failed == 0 => Err(Failure::Run(format!(
             "{}: no answer came within {} s: raise --duration",
             results.url, results.duration_s

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::Load;
 use super::load::{Record, Spacing};
+use crate::cli::Failure;
 use crate::cli::report::table;
 use crate::cli::report::units::{bytes, micros, trimmed};
 
@@ -138,6 +139,11 @@ impl Measured {
         }
     }
 
+    /// Whether it was an open loop in which nothing was due.
+    pub(super) fn is_idle(&self) -> bool {
+        self.rate.is_some() && self.ok + self.failed + self.unsent + self.unanswered == 0
+    }
+
     fn cells(&self) -> Vec<String> {
         let latency = |of: fn(&Latency) -> f64| self.latency_us.as_ref().map_or("-".to_owned(), |l| micros(of(l)));
         let mut failures: Vec<_> = self.failures.iter().map(|(name, count)| format!("{name}: {count}")).collect();
@@ -161,6 +167,9 @@ impl Measured {
     /// What the numbers do not say by themselves.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if self.is_idle() {
+            notes.push(format!("{}: no request was due", self.label()));
+        }
         if let Some(failure) = &self.first_failure {
             notes.push(format!("{}: the first failure is {failure}", self.label()));
         }
@@ -197,6 +206,10 @@ impl Measured {
 }
 
 impl Results {
+    pub(super) fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n").map_err(|error| Failure::Run(error.to_string()))
+    }
+
     /// The table's head and its rows.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let first = if self.loads.iter().any(|load| load.rate.is_some()) { "RATE" } else { "CONNECTIONS" };
@@ -314,6 +327,17 @@ CONNECTIONS  REQUESTS/S  GOODPUT/S      P50      P90      P99    P99.9     MAX  
         assert!(text.contains("\nRATE  ") && text.contains("\n2500  "), "{text}");
         assert!(text.contains("2500/s: 20 sent more than 1 ms late, 4500 never sent, 0 unanswered"), "{text}");
         assert!(text.contains("this rate is not reached"), "{text}");
+    }
+
+    #[test]
+    fn an_open_loop_in_which_nothing_was_due_says_so() {
+        let mut results = example();
+        let load = &mut results.loads[0];
+        (load.rate, load.ok) = (Some(0.01), 0);
+        assert!(load.is_idle());
+        assert!(results.to_string().contains("0.01/s: no request was due\n"), "{results}");
+        results.loads[0].unanswered = 1;
+        assert!(!results.loads[0].is_idle() && !results.to_string().contains("was due"), "{results}");
     }
 
     #[test]

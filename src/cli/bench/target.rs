@@ -8,6 +8,9 @@ use crate::cli::Failure;
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// What goes before the names in the path of an Ekiden method.
+const RUNNERS: &str = "/v1/runners/";
+
 /// A URL in its parts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -16,7 +19,7 @@ pub(super) struct Target {
     port: u16,
     /// As it stands in the URL.
     authority: String,
-    /// With the query.
+    /// With the query. That of an Ekiden method has no slash at its end.
     pub(super) path: String,
 }
 
@@ -54,7 +57,10 @@ impl Target {
         if host.is_empty() {
             return Err(wrong("it names no host"));
         }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+        // Elsewhere a slash at the end may name another thing.
+        let path = if path.contains(RUNNERS) { path.trim_end_matches('/') } else { path };
+        let path = if path.is_empty() { format!("/{query}") } else { format!("{path}{query}") };
         Ok(Self { host: host.to_owned(), port, authority: authority.to_owned(), path })
     }
 
@@ -75,13 +81,13 @@ impl Target {
         Err(unreachable(last))
     }
 
-    /// The runner's information and the method's name, where this is the URL of an Ekiden method.
-    pub(super) fn method(&self) -> Option<(String, &str)> {
+    /// Where the runner's information is, and the names of runner and method, where this is the URL of an Ekiden method.
+    pub(super) fn method(&self) -> Option<(String, &str, &str)> {
         let path = self.path.split('?').next().unwrap_or_default();
-        let (base, names) = path.rsplit_once("/v1/runners/")?;
+        let (base, names) = path.rsplit_once(RUNNERS)?;
         let (runner, method) = names.split_once('/')?;
         let right = !runner.is_empty() && !method.is_empty() && !method.contains('/');
-        right.then(|| (format!("http://{}{base}/v1/runners/{runner}", self.authority), method))
+        right.then(|| (format!("http://{}{base}{RUNNERS}{runner}", self.authority), runner, method))
     }
 
     /// The bytes of a request: a POST if there is a body, with its media type, and a GET if not.
@@ -114,6 +120,8 @@ mod tests {
         check("http://example.org?a", "example.org", 80, "example.org", "/?a");
         check("http://[::1]:8080/", "::1", 8080, "[::1]:8080", "/");
         check("http://[::1]", "::1", 80, "[::1]", "/");
+        check("http://x/v1/runners/a/b/?q=/", "x", 80, "x", "/v1/runners/a/b?q=/");
+        check("http://x/a/b/?q=/", "x", 80, "x", "/a/b/?q=/");
     }
 
     #[test]
@@ -137,13 +145,14 @@ mod tests {
 
     #[test]
     fn ekiden_methods_are_known_by_their_path() {
-        let check = |url, expected: Option<(&str, &str)>| {
+        let check = |url, expected: Option<(&str, &str, &str)>| {
             let target = Target::parse(url).map_err(|_| ()).expect(url);
-            let expected = expected.map(|(runner, method)| (runner.to_owned(), method));
+            let expected = expected.map(|(about, runner, method)| (about.to_owned(), runner, method));
             assert_eq!(target.method(), expected, "{url}");
         };
-        check("http://x:1/v1/runners/iris/predict?q", Some(("http://x:1/v1/runners/iris", "predict")));
-        check("http://x/ml/v1/runners/a/b", Some(("http://x/ml/v1/runners/a", "b")));
+        check("http://x:1/v1/runners/iris/predict?q", Some(("http://x:1/v1/runners/iris", "iris", "predict")));
+        check("http://x/ml/v1/runners/a/b", Some(("http://x/ml/v1/runners/a", "a", "b")));
+        check("http://x/v1/runners/a/b/", Some(("http://x/v1/runners/a", "a", "b")));
         check("http://x/v1/runners/a", None);
         check("http://x/v1/runners/a/", None);
         check("http://x/v1/runners/a/b/c", None);

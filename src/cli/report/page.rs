@@ -1,9 +1,6 @@
 //! A report: a page that needs nothing else, with a table and charts.
 
-use std::path::Path;
-
 use super::chart::{self, Chart, escaped};
-use crate::cli::{Failure, write};
 
 const STYLE: &str = "\
 body{margin:2rem auto;max-width:64rem;padding:0 1rem;background:var(--ground);color:var(--ink);\
@@ -49,12 +46,6 @@ impl Page {
             chart::svg(&self.charts, false),
             escaped(&self.foot),
         )
-    }
-
-    /// Writes it to `file`, or the charts alone where that ends in `.svg`.
-    pub(crate) fn write(&self, file: &Path) -> Result<(), Failure> {
-        let is_svg = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        write(file, if is_svg { self.svg() } else { self.html() })
     }
 
     /// The charts alone.

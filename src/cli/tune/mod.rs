@@ -9,16 +9,18 @@ mod proposal;
 mod report;
 mod trial;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use ekiden::App;
+use ekiden::config::RunnerName;
+use ekiden_actors::Batching;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
+use super::report::output::OutputArgs;
 use super::report::units::micros;
-use super::{ConfigArgs, Failure, app, print, random, write};
+use super::{ConfigArgs, Failure, app, random};
 use proposal::Proposal;
 use report::Tuning;
 
@@ -33,15 +35,15 @@ it proposes the one with the most rows per second. Then it calls the runner unde
 one row a call, at ever lower rates until the latency is kept, and says at which it was.
 Nothing else should run beside it.
 
-Exit codes: 0 success; 1 no batch size keeps the latency, or a call failed; 2 the command line or the configuration is \
-wrong.";
+Exit codes: 0 success; 1 no batch size or no rate that was tried keeps the latency, or a call failed; 2 the command line \
+or the configuration is wrong, or a file cannot be written.";
 
 /// Which method, and for which latency.
 #[derive(Args)]
 pub(crate) struct TuneArgs {
     /// The runner [default: the only one]
     #[arg(value_name = "RUNNER")]
-    runner: Option<String>,
+    runner: Option<RunnerName>,
     /// Its method [default: the only one]
     #[arg(value_name = "METHOD", requires = "runner")]
     method: Option<String>,
@@ -59,12 +61,8 @@ pub(crate) struct TuneArgs {
     seed: u64,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Write all numbers
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Write a page with the curve, or the curve alone where FILE ends in .svg
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
@@ -85,6 +83,31 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What makes a lone batch take as long as it takes, whatever else is configured: nothing waits, nothing is refused.
+fn curve_limits(most_rows: u32) -> [Limit; 6] {
+    [
+        ("batching", Batching::Adaptive.name().to_owned()),
+        ("max_batch_size", most_rows.to_string()),
+        ("max_latency_ms", "0".to_owned()),
+        ("max_queue_size", most_rows.to_string()),
+        ("timeout_ms", "0".to_owned()),
+        ("batch_timeout_ms", "0".to_owned()),
+    ]
+}
+
+/// What is proposed, and room and time for every call that is under way.
+fn trial_limits(proposal: &Proposal) -> [Limit; 4] {
+    [
+        ("max_batch_size", proposal.max_batch_size.to_string()),
+        ("max_latency_ms", proposal.max_latency_ms().to_string()),
+        ("max_queue_size", (10 * trial::MOST).to_string()),
+        ("timeout_ms", "0".to_owned()),
+    ]
+}
+
+/// An option of the method, and what it is set to.
+type Limit = (&'static str, String);
+
 /// A method, by name.
 struct Target {
     runner: String,
@@ -94,10 +117,11 @@ struct Target {
 pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.map_err(|error| Failure::Run(format!("no runtime can be had: {error}")))?;
+    let outputs = args.output.check()?;
     let bar = progress();
     let target = target(args)?;
 
-    let wide = start(args, &runtime, &target, &[("max_batch_size", args.up_to.to_string())])?;
+    let wide = start(args, &runtime, &target, &curve_limits(args.up_to))?;
     let entry = wide.entry(&target.runner).map_err(run_failure)?;
     let executors = entry.status().executors.len();
     let method = entry.method(&target.method).map_err(run_failure)?;
@@ -118,11 +142,7 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
             readable(curve.first().map(|point| point.p99).unwrap_or_default())
         )));
     };
-    let limits = [
-        ("max_batch_size", proposal.max_batch_size.to_string()),
-        ("max_latency_ms", proposal.max_latency_ms().to_string()),
-    ];
-    let tried = start(args, &runtime, &target, &limits)?;
+    let tried = start(args, &runtime, &target, &trial_limits(&proposal))?;
     let method = tried.entry(&target.runner).and_then(|entry| entry.method(&target.method).cloned());
     let inputs = |signature| random::inputs(signature, 1, args.seed).map_err(Failure::Run);
     let method = method.map_err(run_failure)?;
@@ -131,14 +151,8 @@ pub(super) fn tune(args: &TuneArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     let tuning = Tuning { runner: target.runner, method: target.method, p99: args.p99_ms, curve, proposal, trials };
-    print(&tuning)?;
-    if let Some(file) = &args.json {
-        write(file, tuning.json()?)?;
-    }
-    match &args.report {
-        Some(file) => tuning.page().write(file),
-        None => Ok(()),
-    }
+    outputs.write(&tuning, || tuning.json(), || tuning.page())?;
+    tuning.verdict()
 }
 
 fn readable(time: Duration) -> String {
@@ -167,10 +181,10 @@ fn target(args: &TuneArgs) -> Result<Target, Failure> {
     let runner = match (&args.runner, runners.as_slice()) {
         (None, [only]) => Some(only),
         (None, _) => return Err(Failure::Usage(format!("{source} has several runners: name one of {}", names()))),
-        (Some(name), _) => runners.iter().find(|(runner, _)| runner == name),
+        (Some(name), _) => runners.iter().find(|(runner, _)| runner == name.as_str()),
     };
     let Some((runner, methods)) = runner else {
-        let name = args.runner.as_deref().unwrap_or_default();
+        let name = args.runner.as_ref().map_or("", RunnerName::as_str);
         return Err(Failure::Usage(format!("{source} has no runner \"{name}\"; there are: {}", names())));
     };
     let method = match (&args.method, methods.as_slice()) {
@@ -187,11 +201,18 @@ fn target(args: &TuneArgs) -> Result<Target, Failure> {
             methods.join(", ")
         )));
     };
+    let options = checked.config().runners.iter().find(|options| options.name.as_str() == runner);
+    if options.is_some_and(|options| options.effective_method(method).batching.value == Batching::Off) {
+        return Err(Failure::Usage(format!(
+            "{runner}.{method} has batching = \"off\" in {source}: there is nothing to tune; switch it on with --set \
+             runners.{runner}.methods.{method}.batching=adaptive"
+        )));
+    }
     Ok(Target { runner: runner.clone(), method: method.clone() })
 }
 
 /// The app of the configuration, with these options of the method set over everything else.
-fn start(args: &TuneArgs, runtime: &Runtime, target: &Target, limits: &[(&str, String)]) -> Result<App, Failure> {
+fn start(args: &TuneArgs, runtime: &Runtime, target: &Target, limits: &[Limit]) -> Result<App, Failure> {
     let mut config = args.config.clone();
     let Target { runner, method } = target;
     config.set.extend(limits.iter().map(|(key, value)| format!("runners.{runner}.methods.{method}.{key}={value}")));

@@ -97,21 +97,39 @@ impl Tuning {
         let line = |trial: &Trial| {
             let verdict = if trial.keeps(self.p99) { "kept" } else { "not kept" };
             format!(
-                "tried {:.0} calls/s of one row, {} % of the capacity: p50 {}, p99 {}, {} refused: {verdict}",
+                "tried {:.0} calls/s of one row, {} % of the capacity: p50 {}, p99 {}: {verdict}",
                 trial.calls_per_s,
                 trimmed((trial.share * 1e3).round() / 10.0),
                 micros(trial.p50_ms * 1e3),
-                micros(trial.p99_ms * 1e3),
-                trial.refused
+                micros(trial.p99_ms * 1e3)
             )
         };
-        let mut lines: Vec<String> = self.trials.iter().map(line).collect();
-        if !self.trials.iter().any(|trial| trial.keeps(self.p99)) {
-            lines.push(
-                "no rate kept it: the machine is busy with something else, or the latency is too close".to_owned(),
-            );
+        let highest = self.trials.iter().map(|trial| trial.calls_per_s).fold(0.0, f64::max);
+        let capacity = format!(
+            "the capacity, {:.0} rows/s, is computed from the curve, for full batches on every executor; it was tried up to \
+             {highest:.0} calls/s",
+            self.proposal.capacity
+        );
+        std::iter::once(capacity).chain(self.trials.iter().map(line)).collect()
+    }
+
+    /// Whether the proposal kept the latency at some rate.
+    fn is_kept(&self) -> bool {
+        self.trials.iter().any(|trial| trial.keeps(self.p99))
+    }
+
+    /// # Errors
+    /// [`Failure::Run`] if no rate kept the latency.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if self.is_kept() {
+            return Ok(());
         }
-        lines
+        let lowest = self.trials.iter().map(|trial| trial.calls_per_s).fold(f64::INFINITY, f64::min);
+        Err(Failure::Run(format!(
+            "no rate that was tried kept a p99 of {}, down to {lowest:.0} calls/s: the machine is busy with something else, \
+             or the latency is too close to what batches take",
+            micros(us(self.p99))
+        )))
     }
 
     fn lines(&self) -> String {
@@ -140,7 +158,10 @@ impl Tuning {
             points: self.curve.iter().map(|p| (p.rows as f64, half)).collect(),
         };
         let fastest = self.curve.iter().map(Point::rate).fold(0.0, f64::max);
-        let notes = [self.tried(), self.lines().lines().map(str::to_owned).collect()].concat();
+        let mut notes = self.tried();
+        if self.is_kept() {
+            notes.extend(self.lines().lines().map(str::to_owned));
+        }
         Page {
             title: "ekiden tune",
             subject: self.subject(),
@@ -171,6 +192,41 @@ impl fmt::Display for Tuning {
         for line in self.tried() {
             writeln!(f, "{line}")?;
         }
-        write!(f, "\nFor runners.toml:\n\n{}", self.lines())
+        if self.is_kept() { write!(f, "\nFor runners.toml:\n\n{}", self.lines()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_that_no_rate_keeps_is_a_failure_and_nothing_is_proposed() {
+        let trial = |calls_per_s, p99_ms| Trial { calls_per_s, share: 0.5, answered: 9, p50_ms: 1.0, p99_ms };
+        let tuning = |trials| Tuning {
+            runner: "iris".to_owned(),
+            method: "predict".to_owned(),
+            p99: Duration::from_millis(20),
+            curve: Vec::new(),
+            proposal: Proposal { max_batch_size: 8, max_latency: Duration::ZERO, capacity: 1000.0 },
+            trials,
+        };
+        let kept = tuning(vec![trial(900.0, 30.0), trial(800.0, 20.0)]);
+        assert!(kept.verdict().is_ok() && kept.to_string().contains("For runners.toml:"), "{kept}");
+        let capacity = "the capacity, 1000 rows/s, is computed from the curve, for full batches on every executor; it was \
+                        tried up to 900 calls/s\n";
+        assert!(kept.to_string().contains(capacity), "{kept}");
+
+        let lost = tuning(vec![trial(900.0, 30.0), trial(100.0, 20.1)]);
+        assert!(
+            !lost.to_string().contains("runners.toml") && !lost.page().html().contains("max_batch_size ="),
+            "{lost}"
+        );
+        match lost.verdict() {
+            Err(Failure::Run(said)) => {
+                assert!(said.contains("no rate that was tried kept a p99 of 20.0 ms, down to 100 calls/s"), "{said}");
+            }
+            _ => panic!("it is no failure"),
+        }
     }
 }

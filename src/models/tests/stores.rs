@@ -234,6 +234,9 @@ fn what_was_found_right_is_not_read_again() {
     assert!(model.verify().is_err());
 }
 
+/// A small one, exported by PyTorch.
+const ONNX: &[u8] = include_bytes!("../../../tests/onnx/models/torch_linear/model.onnx");
+
 #[test]
 fn files_of_known_kinds_are_imported_under_one_name() {
     let scratch = Scratch::new("kinds");
@@ -253,8 +256,11 @@ fn files_of_known_kinds_are_imported_under_one_name() {
     let model = store.import(scratch.file("net.PTH", b"PK\x03\x04 and so on")).name("net").version("7").run().unwrap();
     assert_eq!((model.to_string().as_str(), model.manifest().format.as_str()), ("net:7", "pytorch"));
     assert!(model.file("weights.pt").is_ok());
-    let model = store.import(scratch.file("net.onnx", b"\x08\x07")).run().unwrap();
+    let model = store.import(scratch.file("net.onnx", ONNX)).run().unwrap();
     assert!(model.to_string().starts_with("net:20") && model.file("model.onnx").is_ok(), "{model}");
+    let [predict] = model.manifest().signatures.as_slice() else { panic!("{:?}", model.manifest()) };
+    assert_eq!((predict.method.as_str(), predict.signature.inputs.len()), ("predict", 1));
+    assert!(predict.signature.batching.is_some(), "{predict:?}");
 }
 
 #[test]
@@ -294,4 +300,40 @@ fn a_model_is_opened_where_it_lies() {
     let archive = Model::open(scratch.file("net.ekiden", "x")).unwrap_err().to_string();
     assert!(archive.contains("ekiden models import"), "{archive}");
     assert!(Model::open(scratch.file("net.txt", "x")).is_err() && Model::open(scratch.0.join("none")).is_err());
+}
+
+/// A field of a protobuf message, of a number below 16 and fewer than 128 bytes.
+fn field(number: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
+    let content = content.as_ref();
+    [&[number << 3 | 2, content.len() as u8], content].concat()
+}
+
+/// A graph whose one initializer, of one float, is in another file.
+fn onnx_beside(location: &str) -> Vec<u8> {
+    let external = [field(1, "location"), field(2, location)].concat();
+    let tensor = [vec![0x08, 1, 0x10, 1], field(8, "w"), field(13, external), vec![0x70, 1]].concat();
+    let graph = [field(5, tensor), field(12, field(1, "w"))].concat();
+    [vec![0x08, 8], field(7, graph), field(8, [0x10, 17])].concat()
+}
+
+#[test]
+fn what_an_onnx_file_keeps_beside_itself_comes_with_it() {
+    let scratch = Scratch::new("beside");
+    let store = scratch.store();
+    let import = |location: &str| store.import(scratch.file("net.onnx", onnx_beside(location))).run();
+    let missing = import("data/net.data").unwrap_err().to_string();
+    assert!(missing.contains("net.data"), "{missing}");
+    scratch.file("data/net.data", 1_f32.to_le_bytes());
+    let model = import("data/net.data").unwrap();
+    let files: Vec<&str> = model.manifest().files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(files, ["model.onnx", "data/net.data"]);
+    assert_eq!(fs::read(model.file("data/net.data").unwrap()).unwrap(), 1_f32.to_le_bytes());
+    // Not even where there is such a file.
+    scratch.file("secret", "x");
+    for outside in ["../secret", "/etc/passwd", "data/../secret"] {
+        let error = import(outside).unwrap_err().to_string();
+        assert!(error.contains("net.onnx") && error.contains(outside), "{error}");
+    }
+    assert_eq!(store.list().unwrap().models.len(), 1);
+    assert!(scratch.staged().is_empty());
 }

@@ -6,17 +6,19 @@ use burn::tensor::Scalar;
 
 use super::Family;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Binary, Compare, Kind, Result, Tensor, resolve_axis};
+use crate::onnx::tensor::{Binary, Compare, Kind, Result, Tensor, host, resolve_axis};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[
     ("Relu", relu),
-    ("Sigmoid", |call| one(call.tensor(0)?.map(Dispatch::sigmoid)?)),
+    ("Sigmoid", |call| one(call.tensor(0)?.each(host::sigmoid, |x| x.map(Dispatch::sigmoid))?)),
     ("Tanh", |call| one(call.tensor(0)?.map(Dispatch::float_tanh)?)),
-    ("Erf", |call| one(call.tensor(0)?.map(Dispatch::float_erf)?)),
+    ("Erf", |call| one(call.tensor(0)?.each(host::erf, |x| x.map(Dispatch::float_erf))?)),
     ("LeakyRelu", |call| {
-        let slope = Scalar::Float(call.node.float("alpha", 0.01));
-        one(call.tensor(0)?.map(|raw| Dispatch::leaky_relu(raw, slope))?)
+        let slope = call.node.float("alpha", 0.01);
+        let own = slope as f32;
+        let other = |x: Tensor| x.map(|raw| Dispatch::leaky_relu(raw, Scalar::Float(slope)));
+        one(call.tensor(0)?.each(move |x| if x < 0.0 { x * own } else { x }, other)?)
     }),
     ("PRelu", prelu),
     ("Elu", |call| {
@@ -38,8 +40,8 @@ pub(super) const OPS: Family = &[
         one(hard_sigmoid(call.tensor(0)?, alpha, beta))
     }),
     ("HardSwish", |call| {
-        let x = call.tensor(0)?;
-        one(hard_sigmoid(x.clone(), 1.0 / 6.0, 0.5).mul(x)?)
+        let other = |x: Tensor| hard_sigmoid(x.clone(), 1.0 / 6.0, 0.5).mul(x);
+        one(call.tensor(0)?.each(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0), other)?)
     }),
     ("Swish", |call| {
         let alpha = call.node.float("alpha", 1.0);
@@ -71,7 +73,11 @@ pub(super) const OPS: Family = &[
 
 fn relu(call: &mut Call<'_>) -> Result<Outputs> {
     let x = call.tensor(0)?;
-    one(if x.kind() == Kind::Float { x.map(Dispatch::relu)? } else { x.with_number(Binary::Max, 0.0) })
+    if x.kind() != Kind::Float {
+        return one(x.with_number(Binary::Max, 0.0));
+    }
+    // What is not a number stays so.
+    one(x.each(|x| if x < 0.0 { 0.0 } else { x }, |x| x.map(Dispatch::relu))?)
 }
 
 fn prelu(call: &mut Call<'_>) -> Result<Outputs> {
@@ -105,7 +111,8 @@ fn softplus(x: Tensor) -> Result<Tensor> {
 fn gelu(call: &mut Call<'_>) -> Result<Outputs> {
     let x = call.tensor(0)?;
     if call.node.text("approximate", "none") != "tanh" {
-        return one(x.map(Dispatch::gelu)?);
+        let own = |x: f32| 0.5 * x * (1.0 + host::erf(x * std::f32::consts::FRAC_1_SQRT_2));
+        return one(x.each(own, |x| x.map(Dispatch::gelu))?);
     }
     let cube = x.clone().mul(x.clone())?.mul(x.clone())?.with_number(Binary::Mul, 0.044_715);
     let inner = cube.add(x.clone())?.with_number(Binary::Mul, (2.0 / std::f64::consts::PI).sqrt());

@@ -3,6 +3,8 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 
+use burn::tensor::Scalar;
+
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
@@ -143,6 +145,25 @@ fn clip(call: &mut Call<'_>) -> Result<Outputs> {
         None => Ok(call.node.try_float(name)),
     };
     let (low, high) = (number(low, "min")?, number(high, "max")?);
+    if let (Some(low), Some(high), Kind::Float) = (low, high, x.kind()) {
+        // One pass over the elements; a range that is empty is its upper end.
+        let low = low.min(high);
+        let (from, to) = (low as f32, high as f32);
+        let other = |x: Tensor| x.map(|raw| Dispatch::float_clamp(raw, Scalar::Float(low), Scalar::Float(high)));
+        // Neither is what is not a number.
+        return one(x.each(
+            move |x| {
+                if x < from {
+                    from
+                } else if x > to {
+                    to
+                } else {
+                    x
+                }
+            },
+            other,
+        )?);
+    }
     let x = low.map_or(x.clone(), |low| x.with_number(Binary::Max, low));
     one(high.map_or(x.clone(), |high| x.with_number(Binary::Min, high)))
 }

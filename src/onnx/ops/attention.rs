@@ -194,13 +194,14 @@ fn step_by_step(
     let query = inputs.grouped(inputs.query.clone())?.with_number(Binary::Mul, scale);
     let mut scores = query.matmul(inputs.key.clone().swap(2, 3)?)?.reshape(&shape)?;
     let mut steps = vec![scores.clone()];
-    if let Some(bias) = bias {
-        scores = scores.add(bias)?;
-    }
-    steps.push(scores.clone());
+    // Before the mask: what is masked must stay at minus infinity.
     if softcap > 0.0 {
         let capped = scores.with_number(Binary::Div, softcap).map(Dispatch::float_tanh)?;
         scores = capped.with_number(Binary::Mul, softcap);
+    }
+    steps.push(scores.clone());
+    if let Some(bias) = bias {
+        scores = scores.add(bias)?;
     }
     steps.push(scores.clone());
     let wide = node.dtype("softmax_precision")?.unwrap_or(dtype);

@@ -63,7 +63,7 @@ fn reshape(call: &mut Call<'_>) -> Result<Outputs> {
         Value::Strings(strings) if dims.iter().product::<usize>() == elements => {
             one(Strings { dims: dims.to_vec(), ..strings })
         }
-        value => one(value.tensor()?.to_device(call.device).reshape(&dims)?),
+        value => one(value.tensor()?.on_device(call.device).reshape(&dims)?),
     }
 }
 

@@ -7,6 +7,7 @@ mod boxes;
 mod constant;
 mod control;
 mod conv;
+mod find;
 mod fold;
 mod grid;
 mod index;
@@ -14,6 +15,7 @@ mod layout;
 mod logic;
 mod loss;
 mod matmul;
+mod ml;
 mod ngram;
 mod norm;
 mod pool;
@@ -43,6 +45,7 @@ const ONNX: &[Family] = &[
     constant::OPS,
     control::OPS,
     conv::OPS,
+    find::OPS,
     fold::OPS,
     grid::OPS,
     index::OPS,
@@ -64,7 +67,7 @@ const ONNX: &[Family] = &[
 ];
 
 /// `ai.onnx.ml`: what classic models are exported to.
-const ML: &[Family] = &[];
+const ML: &[Family] = ml::OPS;
 
 static TABLE: LazyLock<HashMap<(&str, &str), Op>> = LazyLock::new(|| {
     let of = |domain: &'static str, families: &'static [Family]| {
@@ -78,10 +81,11 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Op> {
     TABLE.get(&(domain, operator)).copied()
 }
 
-/// The operators of the default domain, in order.
+/// All operators, in order, with their domain where that is not the default.
 #[cfg(test)]
-pub(super) fn names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = ONNX.iter().flat_map(|family| family.iter()).map(|(name, _)| *name).collect();
+pub(super) fn names() -> Vec<String> {
+    let name = |(domain, name): &(&str, &str)| format!("{domain}.{name}").trim_start_matches('.').to_owned();
+    let mut names: Vec<String> = TABLE.keys().map(name).collect();
     names.sort_unstable();
     names
 }

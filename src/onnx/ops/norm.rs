@@ -194,10 +194,7 @@ fn local_response_norm(call: &mut Call<'_>) -> Result<Outputs> {
 /// Nothing is dropped where a model is served; the mask says so.
 fn dropout(call: &mut Call<'_>) -> Result<Outputs> {
     let training = call.number(2)?.is_some_and(|training| training != 0.0);
-    let ratio = match call.number(1)? {
-        Some(ratio) => ratio,
-        None => 0.5,
-    };
+    let ratio = call.number(1)?.unwrap_or(0.5);
     if training && ratio != 0.0 {
         return Err(OpError::new("dropout in training mode is not supported"));
     }

@@ -28,7 +28,8 @@ pub(super) const OPS: Family = &[
     ("ReduceLogSumExp", |call| reduce(call, log_sum_exp)),
     ("ArgMax", |call| arg(call, true)),
     ("ArgMin", |call| arg(call, false)),
-    ("CumSum", cumsum),
+    ("CumSum", |call| cumulative(call, |x, axis| x.cumsum(axis), 0.0)),
+    ("CumProd", |call| cumulative(call, |x, axis| x.cumprod(axis), 1.0)),
     ("TopK", top_k),
 ];
 
@@ -116,17 +117,22 @@ fn arg(call: &mut Call<'_>, largest: bool) -> Result<Outputs> {
     one(if call.node.flag("keepdims", true) { found } else { found.squeeze(axis)? })
 }
 
-fn cumsum(call: &mut Call<'_>) -> Result<Outputs> {
+/// Over all elements up to each, without itself where that is asked for: then `neutral` comes first.
+fn cumulative(call: &mut Call<'_>, function: fn(Tensor, usize) -> Result<Tensor>, neutral: f64) -> Result<Outputs> {
     let x = call.tensor(0)?;
     let axis = call.need_ints(1)?.first().copied().unwrap_or(0);
     let axis = resolve_axis(axis, x.rank())?;
     let reverse = call.node.flag("reverse", false);
-    let x = if reverse { x.flip(axis) } else { x };
-    let mut sums = x.clone().cumsum(axis)?;
-    if call.node.flag("exclusive", false) {
-        sums = sums.sub(x)?;
+    let mut x = if reverse { x.flip(axis) } else { x };
+    let size = x.dim(axis);
+    if call.node.flag("exclusive", false) && size > 0 {
+        let mut dims = x.dims();
+        dims[axis] = 1;
+        let first = call.full(&dims, neutral, x.dtype())?;
+        x = Tensor::cat(vec![first, x.slice(axis, 0, size - 1, 1)?], axis)?;
     }
-    one(if reverse { sums.flip(axis) } else { sums })
+    let result = function(x, axis)?;
+    one(if reverse { result.flip(axis) } else { result })
 }
 
 /// Equal elements come in the order of their indices.

@@ -182,7 +182,7 @@ fn resize(call: &mut Call<'_>) -> Result<Outputs> {
     };
     let given = scales.as_ref().or(sizes.as_ref()).ok_or_else(|| OpError::new("there are neither scales nor sizes"))?;
     let roi_fits = roi.as_ref().is_none_or(|roi| roi.len() == 2 * named.len());
-    if given.len() != named.len() || !roi_fits || dims.contains(&0) || given.iter().any(|&number| !(number > 0.0)) {
+    if given.len() != named.len() || !roi_fits || dims.contains(&0) || !given.iter().all(|&number| number > 0.0) {
         return Err(OpError::caller(format!("{given:?} do not resize shape {dims:?}")));
     }
     let policy = node.text("keep_aspect_ratio_policy", "stretch");
@@ -233,7 +233,7 @@ fn upsample(call: &mut Call<'_>) -> Result<Outputs> {
     };
     let x = call.tensor(0)?;
     let dims = x.dims();
-    if scales.len() != dims.len() || dims.contains(&0) || scales.iter().any(|&scale| !(scale > 0.0)) {
+    if scales.len() != dims.len() || dims.contains(&0) || !scales.iter().all(|&scale| scale > 0.0) {
         return Err(OpError::caller(format!("{scales:?} do not resize shape {dims:?}")));
     }
     let axis = |(at, (&input, &scale)): (usize, (&usize, &f64))| {

@@ -84,7 +84,7 @@ fn concat(call: &mut Call<'_>) -> Result<Outputs> {
     let axis = resolve_axis(axis, rank + usize::from(fresh))?;
     // Where a sequence is, the call does not know: with those of its tensors that are on a device.
     let device = tensors.iter().map(Tensor::device).find(|device| *device != host()).unwrap_or_else(host);
-    tensors = tensors.into_iter().map(|tensor| tensor.to_device(&device)).collect();
+    tensors = tensors.into_iter().map(|tensor| tensor.on_device(&device)).collect();
     if fresh {
         tensors = tensors.into_iter().map(|tensor| tensor.unsqueeze(axis)).collect::<Result<_>>()?;
     }

@@ -3,6 +3,7 @@
 //! Its primitives are Burn's, chosen by the device at run time. Burn has no tensors of rank 0: here a scalar is a tensor
 //! of one element that remembers that it has no dimensions.
 
+pub(super) mod host;
 mod layout;
 mod math;
 mod reduce;
@@ -154,7 +155,7 @@ impl Tensor {
     /// A tensor of `dtype` from numbers: integers are rounded toward zero and wrap, booleans are what is not zero.
     pub(super) fn from_f64s(values: &[f64], dims: &[usize], dtype: DType, device: &DispatchDevice) -> Result<Self> {
         let tensor = Self::new(values.to_vec(), dims, &host())?.cast(dtype);
-        Ok(tensor.to_device(device))
+        Ok(tensor.on_device(device))
     }
 
     /// A tensor filled with one value.
@@ -221,7 +222,7 @@ impl Tensor {
     }
 
     /// The same on another device.
-    pub(super) fn to_device(self, device: &DispatchDevice) -> Self {
+    pub(super) fn on_device(self, device: &DispatchDevice) -> Self {
         if self.raw.device() == *device {
             return self;
         }

@@ -73,6 +73,12 @@ impl Tensor {
         Ok(Self::wrap(raw).cast(crate::value::DType::I64))
     }
 
+    /// Products from the start up to each element along `axis`.
+    pub(in crate::onnx) fn cumprod(self, axis: usize) -> Result<Self> {
+        Ok(Self::wrap(by_kind!(self, raw => Dispatch::float_cumprod(raw, axis), Dispatch::int_cumprod(raw, axis),
+            return Err(OpError::new("booleans have no arithmetic")))))
+    }
+
     /// Sums from the start up to each element along `axis`.
     pub(in crate::onnx) fn cumsum(self, axis: usize) -> Result<Self> {
         Ok(Self::wrap(by_kind!(self, raw => Dispatch::float_cumsum(raw, axis), Dispatch::int_cumsum(raw, axis),

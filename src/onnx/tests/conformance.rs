@@ -86,12 +86,13 @@ fn check(at: usize, found: &Value, expected: &Constant) -> Result<(), String> {
     if found.dtype() != expected.dtype() {
         return problem(format!("dtype {}, expected {}", found.dtype(), expected.dtype()));
     }
-    let numbers = |data: TensorData| data.convert::<f64>().to_vec::<f64>().map_err(|error| format!("{error:?}"));
+    let numbers = |data: TensorData| data.convert::<f64>().try_to_vec::<f64>().map_err(|error| format!("{error:?}"));
     let array = found.to_array().map_err(|error| error.to_string())?;
     let (a, b) = (numbers(transfer::whole_data(&array))?, numbers(transfer::whole_data(expected))?);
     let wrong = a.iter().zip(&b).find(|(a, b)| {
         let same = a == b || (a.is_nan() && b.is_nan());
-        !same && !((*a - *b).abs() <= 1e-7 + 1e-3 * b.abs())
+        let close = (*a - *b).abs() <= 1e-7 + 1e-3 * b.abs();
+        !(same || close)
     });
     match wrong {
         Some((a, b)) => problem(format!("{a}, expected {b}")),
@@ -164,6 +165,8 @@ fn node_tests() {
         .map(|entry| entry.expect("an entry").path())
         .collect();
     cases.sort();
+    // What is random is the same each time: what it is compared with was drawn by another generator.
+    fastrand::seed(7);
     let mut table: BTreeMap<String, [usize; 3]> = BTreeMap::new();
     let mut reasons = Vec::new();
     for folder in cases {
@@ -201,7 +204,7 @@ fn node_tests() {
 fn page(table: &BTreeMap<String, [usize; 3]>, [passed, failed, missing]: [usize; 3]) -> String {
     let all = passed + failed + missing;
     let mut text = format!(
-        "# ONNX conformance\n\nONNX's own node tests (version 1.18.0): the cases of the default domain for opset 13 and later whose inputs and\noutputs are tensors of floats, integers of at least eight bits, and booleans. Written by\n`cargo test --lib onnx::tests::conformance`, which reads them from the folder that `EKIDEN_ONNX_NODE_TESTS` names.\n\n**{passed} of {all} pass** ({:.1} %); {failed} fail, {missing} need what is not supported.\n\n| operator | passed | failed | not supported |\n|---|---:|---:|---:|\n",
+        "# ONNX conformance\n\nONNX's own node tests (version 1.22.0): the cases of the default domain for opset 13 and later whose inputs and\noutputs are tensors of floats, integers of at least eight bits, and booleans. Written by\n`cargo test --lib onnx::tests::conformance`, which reads them from the folder that `EKIDEN_ONNX_NODE_TESTS` names.\n\n**{passed} of {all} pass** ({:.1} %); {failed} fail, {missing} need what is not supported.\n\n| operator | passed | failed | not supported |\n|---|---:|---:|---:|\n",
         passed as f64 * 100.0 / all.max(1) as f64
     );
     for (operator, [passed, failed, missing]) in table {

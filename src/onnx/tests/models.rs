@@ -1,127 +1,151 @@
-//! Models as they are exported, against what ONNX Runtime answers.
+//! Exported models, against what ONNX Runtime answered when they were exported.
 //!
-//! `EKIDEN_ONNX_MODELS` names folders, separated by `:`, that `tests/onnx/export.py` and its like have written:
-//! `NAME/model.onnx`, and `NAME/ROWS/{input,output}_I.npy` for batches of 1, 3 and 64 rows. Without it, the models that come
-//! with the project are run, in `tests/onnx/models`.
+//! A model is a folder `NAME` with `model.onnx`, and for each of some batches a folder named after its number of rows, with
+//! `input_0`, `input_1`, … and `output_0`, … in the order of the file: `.npy`, or for strings `.json`, a list of rows.
+//! `tests/onnx/` has the scripts that write them, and a few small ones in `tests/onnx/models/`. `EKIDEN_ONNX_MODELS` names
+//! folders with more, separated by `:`; then those are run instead.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 
-use super::super::model::{Given, Model, Session};
-use crate::codec::Format;
+use crate::codec::npy;
+use crate::onnx::model::{Given, Model, Session};
 use crate::transfer;
 use crate::value::{Array, DType, Signature, TensorSpec, Value};
 
-/// What the answers may differ by, relative to the largest number of an output.
-fn tolerance(output: &Array, narrow: bool) -> f64 {
-    match output.dtype() {
-        DType::F16 | DType::BF16 => 1e-2,
-        // Within the graph, one step of an integer more or less.
-        _ if narrow => 2e-2,
-        _ => 1e-4,
+/// How far a number may be off, as a share of the largest of the output. A half has three digits.
+fn tolerance(dtype: DType) -> f64 {
+    if matches!(dtype, DType::F16 | DType::BF16) { 1e-2 } else { 1e-4 }
+}
+
+/// A value of a batch; `None` where there is no such file.
+fn read(folder: &Path, stem: &str) -> Option<Value> {
+    if let Ok(text) = fs::read(folder.join(format!("{stem}.json"))) {
+        return Some(Value::List(serde_json::from_slice(&text).expect("a list of rows")));
+    }
+    let body = fs::read(folder.join(format!("{stem}.npy"))).ok()?.into();
+    let dtypes = [DType::F32, DType::F64, DType::I64, DType::Bool, DType::F16, DType::I32, DType::U8, DType::I8];
+    let array = dtypes.into_iter().find_map(|dtype| {
+        let inputs = vec![TensorSpec::any_rank("x", dtype).into()];
+        npy::decode(&body, &Signature { inputs, outputs: Vec::new(), batching: None }).ok()
+    });
+    Some(array.expect("an array of a known dtype").remove(0))
+}
+
+fn all(folder: &Path, what: &str) -> Vec<Value> {
+    (0..).map_while(|at| read(folder, &format!("{what}_{at}"))).collect()
+}
+
+fn given(value: &Value) -> Given {
+    match value {
+        Value::Tensor(array) => Given::Tensor(transfer::whole_data(array)),
+        Value::List(rows) => {
+            Given::Texts(rows.iter().map(|row| row.as_str().expect("one string a row").to_owned()).collect())
+        }
+        other => panic!("an input is of kind {}", other.kind()),
     }
 }
 
-/// An array of the dtype that the file says.
-fn array(path: &Path) -> Option<Array> {
-    let bytes = fs::read(path).ok()?;
-    let header = String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
-    let names = [
-        ("<f4", DType::F32),
-        ("<f2", DType::F16),
-        ("<f8", DType::F64),
-        ("<i8", DType::I64),
-        ("<i4", DType::I32),
-        ("|b1", DType::Bool),
-        ("|u1", DType::U8),
-        ("|i1", DType::I8),
-    ];
-    let (_, dtype) = names.into_iter().find(|(name, _)| header.contains(name)).unwrap_or_else(|| panic!("{header}"));
-    let inputs = vec![TensorSpec::any_rank("array", dtype).into()];
-    let signature = Signature { inputs, outputs: Vec::new(), batching: None };
-    let mut values =
-        Format::Npy.decode(&bytes.into(), &signature).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    match values.pop() {
-        Some(Value::Tensor(array)) => Some(array),
-        other => panic!("{}: {other:?}", path.display()),
+fn numbers(array: &Array) -> Vec<f64> {
+    transfer::whole_data(array).convert::<f64>().try_to_vec().expect("numbers")
+}
+
+/// How far `found` is from `expected`, as a share of the largest number.
+fn difference(found: &Array, expected: &Array) -> Result<f64, String> {
+    if found.shape() != expected.shape() || found.dtype() != expected.dtype() {
+        let [a, b] = [found, expected].map(|array| format!("{} of shape {}", array.dtype(), array.shape()));
+        return Err(format!("{a}, expected {b}"));
     }
-}
-
-fn arrays(folder: &Path, what: &str) -> Vec<Array> {
-    (0..).map_while(|at| array(&folder.join(format!("{what}_{at}.npy")))).collect()
-}
-
-/// The largest difference, relative to the largest number expected.
-fn difference(found: &Array, expected: &Array) -> f64 {
-    let numbers = |array: &Array| {
-        let data = transfer::whole_data(array).convert::<f64>();
-        data.try_to_vec::<f64>().expect("doubles")
-    };
-    let (a, b) = (numbers(found), numbers(expected));
-    let scale = b.iter().fold(1e-30, |scale: f64, value| scale.max(value.abs()));
-    a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / scale
-}
-
-fn batch(session: &Session, folder: &Path, narrow: bool) -> Result<f64, String> {
-    let inputs = arrays(folder, "input");
-    let given = inputs.iter().map(|input| Given::Tensor(transfer::whole_data(input))).collect();
-    let found = session.run(given).map_err(|error| error.to_string())?;
-    let mut worst: f64 = 0.0;
-    for (at, (found, expected)) in found.iter().zip(arrays(folder, "output")).enumerate() {
-        let Value::Tensor(found) = found else { return Err(format!("output {at} is no tensor")) };
-        if found.shape() != expected.shape() || found.dtype() != expected.dtype() {
-            let (a, b) = ((found.dtype(), found.shape()), (expected.dtype(), expected.shape()));
-            return Err(format!("output {at} is {a:?}, expected {b:?}"));
+    let (found, wanted) = (numbers(found), numbers(expected));
+    let finite = wanted.iter().copied().filter(|number| number.is_finite());
+    let scale = finite.fold(0.0, |scale: f64, number| scale.max(number.abs())).max(f64::MIN_POSITIVE);
+    let mut worst = 0.0;
+    for (at, (a, b)) in found.iter().zip(&wanted).enumerate() {
+        let same = a == b || (a.is_nan() && b.is_nan());
+        let off = if same { 0.0 } else { (a - b).abs() / scale };
+        // What is no number is in no range.
+        let close = if expected.dtype().is_float() { off <= tolerance(expected.dtype()) } else { same };
+        if !close {
+            return Err(format!("{a}, expected {b}, at {at}"));
         }
-        let off = difference(found, &expected);
-        // Not a number is no small difference.
-        if !(off <= tolerance(&expected, narrow)) {
-            return Err(format!("output {at} is off by {off:.1e}"));
-        }
-        worst = worst.max(off);
+        worst = f64::max(worst, off);
     }
     Ok(worst)
 }
 
-fn model(folder: &Path) -> Result<String, String> {
-    let model = Model::load(&folder.join("model.onnx")).map_err(|error| error.to_string())?;
-    let session = model.session(&Device::flex()).map_err(|error| error.to_string())?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let narrow = ["int8", "qdq", "qoperator"].iter().any(|kind| name.contains(kind));
-    let mut report = format!("{name}:");
-    for rows in ["1", "3", "64"] {
-        let off = batch(&session, &folder.join(rows), narrow).map_err(|error| format!("{rows} rows: {error}"))?;
-        report.push_str(&format!(" {off:.1e}"));
+fn run(session: &Session, batch: &Path) -> Result<f64, String> {
+    let expected = all(batch, "output");
+    let inputs = all(batch, "input").iter().map(given).collect();
+    let found = session.run(inputs).map_err(|error| error.to_string())?;
+    if found.len() != expected.len() || found.is_empty() {
+        return Err(format!("{} outputs, expected {}", found.len(), expected.len()));
+    }
+    let mut worst = 0.0;
+    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let off = match (found, expected) {
+            (Value::Tensor(found), Value::Tensor(expected)) => difference(found, expected),
+            (found, expected) if found == expected => Ok(0.0),
+            (found, expected) => Err(format!("{found:?}, expected {expected:?}")),
+        };
+        worst = f64::max(worst, off.map_err(|problem| format!("output {at}: {problem}"))?);
+    }
+    Ok(worst)
+}
+
+/// What is wrong with a model, in lines.
+fn check(folder: &Path) -> Vec<String> {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let loaded = Model::load(&folder.join("model.onnx"))
+        .and_then(|model| model.session(&Device::flex()).map(|session| (model, session)));
+    let (model, session) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return vec![format!("{name}: {error}")],
+    };
+    let mut problems = Vec::new();
+    let mut batches: Vec<(usize, PathBuf)> = fs::read_dir(folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+        .collect();
+    batches.sort();
+    let mut line = format!("{name:36}");
+    for (rows, batch) in &batches {
+        match run(&session, batch) {
+            Ok(worst) => line += &format!(" {rows}: {worst:.1e}"),
+            Err(problem) => problems.push(format!("{name}: batch of {rows}: {problem}")),
+        }
+    }
+    println!("{line}");
+    if batches.is_empty() {
+        problems.push(format!("{name}: there are no batches"));
     }
     // Where the range of all rows sets a scale, rows do depend on each other.
-    match model.describe(&session).unbatched {
-        Some(reason) if !name.contains("dynamic") => Err(format!("calls do not share batches: {reason}")),
-        None if name.contains("dynamic") => Err("calls share batches, but must not".to_owned()),
-        _ => Ok(report),
+    match (model.describe(&session).unbatched, name.contains("dynamic")) {
+        (Some(reason), false) => problems.push(format!("{name}: it is not batched: {reason}")),
+        (None, true) => problems.push(format!("{name}: it is batched, and must not be")),
+        _ => {}
     }
+    problems
 }
 
 #[test]
-fn models_answer_as_onnx_runtime_does() {
+fn exported_models_answer_as_onnx_runtime_does() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx/models");
-    let named = std::env::var_os("EKIDEN_ONNX_MODELS");
-    let roots: Vec<PathBuf> = named.map_or_else(|| vec![own], |paths| std::env::split_paths(&paths).collect());
+    let roots = match std::env::var_os("EKIDEN_ONNX_MODELS") {
+        Some(paths) => std::env::split_paths(&paths).collect(),
+        None => vec![own],
+    };
     let mut folders: Vec<PathBuf> = roots
         .iter()
-        .flat_map(|root| fs::read_dir(root).unwrap_or_else(|error| panic!("{}: {error}", root.display())))
+        .flat_map(|root| fs::read_dir(root).expect("a folder of models"))
         .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.join("model.onnx").exists())
+        .filter(|path| path.join("model.onnx").is_file())
         .collect();
     folders.sort();
-    assert!(!folders.is_empty(), "there are no models in {roots:?}");
-    let mut failed = Vec::new();
-    for folder in folders {
-        match model(&folder) {
-            Ok(report) => println!("{report}"),
-            Err(problem) => failed.push(format!("{}: {problem}", folder.display())),
-        }
-    }
-    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    let problems: Vec<String> = folders.iter().flat_map(|folder| check(folder)).collect();
+    problems.iter().for_each(|problem| println!("{problem}"));
+    assert!(!folders.is_empty(), "there are no models");
+    assert!(problems.is_empty(), "{} problems, in {} models", problems.len(), folders.len());
 }

@@ -1,0 +1,36 @@
+//! Methods whose inputs and outputs no Rust type describes.
+
+use ekiden_actors::{MethodError, Part};
+
+use super::data::{Data, InputBatch, ReadBack};
+use super::methods::{Place, Run};
+use super::tensor;
+use crate::onnx::Given;
+use crate::serving::{Answer, CallInput};
+use crate::value::Value;
+
+/// A method whose inputs and outputs are known only when a model has been read.
+pub(super) struct Dynamic<F>(pub(super) F);
+
+impl<R, F> Run<R> for Dynamic<F>
+where
+    F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError>,
+{
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
+        let Place { device, signature } = *at;
+        let given = |index| given(&InputBatch { parts, index, batching: signature.batching, device });
+        let inputs: Result<Vec<Given>, MethodError> = (0..signature.inputs.len()).map(given).collect();
+        let mut back = ReadBack::default();
+        (self.0)(runnable, inputs?)?.into_iter().for_each(|value| back.host(value));
+        back.finish()
+    }
+}
+
+/// One input of all calls of a batch as it is, whatever its spec: a tensor, or texts.
+fn given(batch: &InputBatch<'_>) -> Result<Given, MethodError> {
+    if matches!(batch.values().next(), Some((Value::List(_), _))) {
+        return Vec::<String>::gather(batch).map(Given::Texts);
+    }
+    let dim = batch.batching.map(|batching| batching.input_dim);
+    tensor::gathered(&batch.arrays()?, dim).map(Given::Tensor).map_err(MethodError::failed)
+}

@@ -29,7 +29,7 @@ const TEXTS: &str = "Affine DCR CRD HardSigmoid LEFT RIGHT LOWER LeakyRelu NONE 
     ScaledTanh Sigmoid Tanh UPPER VALID add align_corners asymmetric avg bicubic bidirectional bilinear border ceil \
     circular constant cubic edge floor forward half_pixel half_pixel_symmetric infinity linear max mean min mul nearest none \
     not_larger not_smaller pytorch_half_pixel reflect reflection reverse round_prefer_ceil round_prefer_floor stretch sum \
-    tf_crop_and_resize wrap zeros TF IDF TFIDF tanh exact ij,jk->ik bij,bjk ...i->... ii->i i,i-> ab,cd->abcd (a|b)* ,";
+    tf_crop_and_resize wrap zeros TF IDF TFIDF tanh exact BRANCH_LEQ LEAF LOGISTIC SOFTMAX PROBIT SUM AVERAGE MIN MAX RBF LINEAR POLY L1 L2 a b ij,jk->ik bij,bjk ...i->... ii->i i,i-> ab,cd->abcd (a|b)* ,";
 
 const SIZES: [i64; 16] = [0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 16, 33, 1 << 33];
 
@@ -172,7 +172,8 @@ impl Choices<'_> {
     fn node(&mut self, depth: usize, known: &mut Vec<String>, next: &mut usize) -> NodeProto {
         let at = self.byte() * 256 + self.byte();
         let operator = &OPERATORS[at % OPERATORS.len()];
-        let mut node = NodeProto { op_type: operator.name.to_owned(), ..NodeProto::default() };
+        let (domain, name) = operator.name.rsplit_once('.').unwrap_or(("", operator.name));
+        let mut node = NodeProto { domain: domain.to_owned(), op_type: name.to_owned(), ..NodeProto::default() };
         for at in 0..operator.inputs {
             let choice = self.byte();
             // Most inputs are there, and one of the newest values.

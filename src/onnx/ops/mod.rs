@@ -81,10 +81,11 @@ pub(super) fn find(domain: &str, operator: &str) -> Option<Op> {
     TABLE.get(&(domain, operator)).copied()
 }
 
-/// The operators of the default domain, in order.
+/// All operators, in order, with their domain where that is not the default.
 #[cfg(test)]
-pub(super) fn names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = ONNX.iter().flat_map(|family| family.iter()).map(|(name, _)| *name).collect();
+pub(super) fn names() -> Vec<String> {
+    let name = |(domain, name): &(&str, &str)| format!("{domain}.{name}").trim_start_matches('.').to_owned();
+    let mut names: Vec<String> = TABLE.keys().map(name).collect();
     names.sort_unstable();
     names
 }

@@ -759,6 +759,17 @@ fn what_kernels_do_not_bear_does_not_reach_them() {
         let node = with(node(operator, &names, &["y"]), attributes);
         model(vec![node], constants)
     };
+    let classic = |operator: &str, constants: Vec<TensorProto>| {
+        let mut model = of(operator, vec![], constants);
+        "ai.onnx.ml".clone_into(&mut model.graph.mut_or_insert_default().node[0].domain);
+        model
+    };
+    let strings = |name: &str, dims: &[i64]| TensorProto {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        data_type: STRING,
+        ..Default::default()
+    };
     let row = || floats("a", &[3], &[1.0, 2.0, 3.0]);
     let image = || floats("a", &[1, 1, 2, 2], &[1.0; 4]);
     let kernel = || floats("b", &[1, 1, 1, 1], &[1.0]);
@@ -795,6 +806,10 @@ fn what_kernels_do_not_bear_does_not_reach_them() {
             ),
             (of("GlobalMaxPool", vec![], vec![floats("a", &[1, 1, 0], &[])]), "it is loaded"),
             (of("Softmax", vec![], vec![floats("a", &[1, 0], &[])]), "it is loaded"),
+            (
+                classic("ArrayFeatureExtractor", vec![strings("a", &[1, 0]), ints("b", &[0], &[])]),
+                "ArrayFeatureExtractor \"the_arrayfeatureextractor\": the rows have no features",
+            ),
             (
                 of(
                     "ReverseSequence",

@@ -122,6 +122,9 @@ fn array_feature_extractor(call: &mut Call<'_>) -> Result<Outputs> {
     if let Some(wrong) = indices.iter().find(|&&at| usize::try_from(at).map_or(true, |at| at >= width)) {
         return Err(OpError::caller(format!("feature {wrong} was asked for of rows of {width}")));
     }
+    if width == 0 {
+        return Err(OpError::caller("the rows have no features"));
+    }
     let axis = dims.len() - 1;
     dims[axis] = indices.len();
     if axis == 0 {
@@ -130,8 +133,8 @@ fn array_feature_extractor(call: &mut Call<'_>) -> Result<Outputs> {
     match x {
         Value::Strings(x) => {
             let rows = x.items.chunks_exact(width);
-            let items = rows.flat_map(|row| indices.iter().map(|&at| row[at as usize].clone())).collect();
-            one(Strings::new(items, dims.to_vec()))
+            let items = rows.flat_map(|row| indices.iter().map(|&at| &row[at as usize]));
+            one(Strings::copied(items, dims.to_vec())?)
         }
         x => {
             let count = indices.len();

@@ -8,7 +8,7 @@ use super::scores::{Labels, Post, classified, largest};
 use super::{Rows, index, integers, numbers};
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Node, Outputs, one};
-use crate::onnx::tensor::{Kind, Result, Tensor};
+use crate::onnx::tensor::{Kind, Result, Tensor, count};
 use crate::onnx::value::Value;
 use crate::value::DType;
 
@@ -116,6 +116,7 @@ fn classifier(call: &mut Call<'_>) -> Result<Outputs> {
 /// What is added to each target: one value for all, or one for each.
 fn base(node: &Node, targets: usize) -> Result<Vec<f64>> {
     let values = numbers(node, "base_values")?;
+    count(&[targets])?;
     match values.len() {
         1 => Ok(vec![values[0]; targets]),
         0 => Ok(values),

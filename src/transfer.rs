@@ -42,33 +42,12 @@ pub(crate) fn tensor_data(parts: &[Rows<'_>], dim: usize, shape: &Shape, dtype: 
 
 /// A whole array, with dimensions `[1]` where it is a scalar: Burn has no tensors of rank 0.
 pub(crate) fn whole_data(array: &Array) -> TensorData {
-    let shape = if array.shape().rank() == 0 { Shape::from([1]) } else { array.shape().clone() };
-    if array.data().len() >= SHARE && is_aligned(array.data(), array.dtype()) {
-        return shared(array.data(), shape.dims(), array.dtype());
-    }
-    // Bytes that are not aligned for their elements are copied to where they are.
-    macro_rules! of {
-        ($type:ty) => {
-            TensorData::new(bytemuck::pod_collect_to_vec::<u8, $type>(array.data()), shape.dims().to_vec())
-        };
-    }
-    match array.dtype() {
-        DType::Bool => {
-            TensorData::from_bytes_vec(array.data().to_vec(), shape.dims().to_vec(), burn_dtype(DType::Bool))
-        }
-        DType::U8 => of!(u8),
-        DType::U16 => of!(u16),
-        DType::U32 => of!(u32),
-        DType::U64 => of!(u64),
-        DType::I8 => of!(i8),
-        DType::I16 => of!(i16),
-        DType::I32 => of!(i32),
-        DType::I64 => of!(i64),
-        DType::F16 => of!(f16),
-        DType::BF16 => of!(bf16),
-        DType::F32 => of!(f32),
-        DType::F64 => of!(f64),
-    }
+    let dtype = array.dtype();
+    let scalar = (array.shape().rank() == 0).then(|| Array::from_bytes(dtype, Shape::from([1]), array.data().clone()));
+    // One element of a dtype takes as many bytes with a dimension as without.
+    let array = scalar.as_ref().and_then(|scalar| scalar.as_ref().ok()).unwrap_or(array);
+    let rows = array.shape().dims().first().copied().unwrap_or(0);
+    tensor_data(&[(array, 0..rows)], 0, array.shape(), dtype)
 }
 
 fn shared(data: &Bytes, dims: &[usize], dtype: DType) -> TensorData {

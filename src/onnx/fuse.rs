@@ -3,6 +3,8 @@
 use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
 
+use smallvec::SmallVec;
+
 use super::graph::{Graph, Slot, Step};
 use super::tensor::{Binary, Dims, Result, Tensor};
 use super::value::Value;
@@ -10,24 +12,33 @@ use super::value::Value;
 impl Graph {
     /// Makes one step of two where that changes nothing but rounding.
     pub(super) fn fuse(&mut self) {
-        let mut at = 0;
-        while at < self.steps.len() {
-            if let Some(next) = self.only_user(at)
-                && self.normalization_into_weights(at, next).is_some()
+        let users = self.users();
+        let mut gone = vec![false; self.steps.len()];
+        for at in 0..self.steps.len() {
+            let [Some(output)] = self.steps[at].outputs.as_slice() else { continue };
+            if let [next] = users[*output].as_slice()
+                && !self.outputs.contains(output)
+                && self.normalization_into_weights(at, *next).is_some()
             {
-                self.steps.remove(next);
+                gone[*next] = true;
             }
-            at += 1;
         }
+        let mut gone = gone.into_iter();
+        self.steps.retain(|_| gone.next() != Some(true));
     }
 
-    /// The step that alone takes the only output of this one.
-    fn only_user(&self, at: usize) -> Option<usize> {
-        let [Some(output)] = self.steps[at].outputs.as_slice() else { return None };
-        let takes = |step: &Step| step.inputs.contains(&Some(*output)) || step.captured.contains(output);
-        let mut users = (0..self.steps.len()).filter(|&user| takes(&self.steps[user]));
-        let user = users.next()?;
-        (users.next().is_none() && !self.outputs.contains(output)).then_some(user)
+    /// The steps that take each value: two of them at most, for who asks whether there is but one.
+    fn users(&self) -> Vec<SmallVec<[usize; 2]>> {
+        let mut users = vec![SmallVec::new(); self.constants.len()];
+        for (at, step) in self.steps.iter().enumerate() {
+            for slot in step.inputs.iter().flatten().chain(&step.captured) {
+                let users: &mut SmallVec<[usize; 2]> = &mut users[*slot];
+                if users.len() < 2 {
+                    users.push(at);
+                }
+            }
+        }
+        users
     }
 
     fn constant(&self, slot: Option<Slot>) -> Option<Tensor> {

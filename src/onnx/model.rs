@@ -119,6 +119,12 @@ impl Session {
         contained(|| self.run_steps(inputs)).unwrap_or_else(|problem| Err(OpError::new(problem)))
     }
 
+    /// How many steps a run takes.
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> usize {
+        self.graph.steps.len()
+    }
+
     fn run_steps(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
         let given = inputs.into_iter().zip(self.ranks.iter()).map(|(input, rank)| match input {
             Given::Tensor(data) => {

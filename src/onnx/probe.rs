@@ -1,7 +1,7 @@
 //! What a graph does with batches: found out by running it.
 //!
 //! A file does not say which dimension is the batch's, and one exported with a batch of 1 often serves any. So the graph is
-//! run on one row, on another, and on both: where the answers are the same, calls may share a batch.
+//! run on rows alone, of different sizes, and on all of them: where the answers are the same, calls may share a batch.
 
 use std::path::Path;
 
@@ -190,7 +190,7 @@ impl Model {
     fn batched(&self, session: &Session, rng: &mut Rng) -> Result<Description, String> {
         let mut problem = String::new();
         'sizes: for &size in self.sizes(true) {
-            let mut together = None;
+            let mut first = None;
             for scales in ROWS {
                 let Some(batch) = trials(&self.inputs, |port| sized(port, Some(scales.len()), size), scales, rng)
                 else {
@@ -198,15 +198,14 @@ impl Model {
                     continue 'sizes;
                 };
                 match self.rows_alone_and_together(session, &batch, scales.len())? {
-                    Ok(outputs) => together = together.or(Some(outputs)),
+                    Ok(outputs) => first = first.or(Some(outputs)),
                     Err(error) => {
                         problem = if problem.is_empty() { error } else { problem };
                         continue 'sizes;
                     }
                 }
             }
-            let Some(together) = together else { continue };
-            return Ok(self.as_batched(&together));
+            return Ok(self.as_batched(&first.unwrap_or_default()));
         }
         Err(problem)
     }

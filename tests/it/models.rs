@@ -10,7 +10,7 @@ use ekiden::models::{Model, Store};
 use ekiden::prelude::*;
 use serde_json::Value;
 
-use crate::support::{block_on, eventually};
+use crate::support::{Program, block_on, eventually};
 
 const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/iris/iris.safetensors");
 
@@ -309,23 +309,13 @@ fn a_child_process_opens_the_model_that_was_found() {
     assert_eq!(says(&block_on(app.start()).expect("it starts")), "words:1: the words of 1");
 }
 
-/// `ekiden serve`, for as long as the test takes.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_reload_takes_over_what_has_become_the_latest() {
     let home = Home::new("latest");
     home.models(&format!("import {IRIS} --name weights --version 1"));
     home.file("runners.toml", "[[runners]]\nname = 'iris_clf'\ncpu = 1\nmodel = 'weights:latest'\n");
     let mut command = home.ekiden(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
-    let mut served = Served(command.stderr(Stdio::null()).spawn().expect("the program starts"));
+    let mut served = Program(command.stderr(Stdio::null()).spawn().expect("the program starts"));
     let mut lines = BufReader::new(served.0.stdout.take().expect("is piped")).lines().map_while(Result::ok);
     let admin =
         lines.find_map(|line| line.strip_prefix("taking orders on ").map(str::to_owned)).expect("it says where");

@@ -1,7 +1,7 @@
 //! ONNX files, served as they are: by the program, from a configuration and from code.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ekiden::models::Store;
 use ekiden::prelude::*;
@@ -9,22 +9,12 @@ use ekiden::runner::Onnx;
 use ekiden::value::Array;
 
 use crate::client::Client;
-use crate::support::{Server, block_on};
+use crate::support::{Program, Server, block_on};
 
 /// Trained by scikit-learn: six numbers in, a label and three probabilities out.
 const FOREST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/models/random_forest/model.onnx");
 /// Exported by PyTorch with a batch of one: twenty numbers in, ten probabilities out.
 const MLP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/models/torch_mlp_fixed/model.onnx");
-
-/// A server that ends with the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn rows(count: usize, numbers: usize) -> serde_json::Value {
     let row = |at: usize| (0..numbers).map(|number| ((at * 7 + number) % 5) as f32 * 0.5 - 1.0).collect::<Vec<_>>();

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use onnx_ir::{Message, ModelProto, NodeProto, TensorProto};
 
 use crate::client::Client;
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, Program};
 
 /// A folder of a test's own, removed with it.
 struct Folder(PathBuf);
@@ -89,22 +89,12 @@ fn a_file_that_cannot_be_served_is_one_clear_message() {
     }
 }
 
-/// A server that ends with the test.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_call_that_cannot_be_answered_leaves_the_server_as_it_was() {
     let folder = Folder::new("calls");
     let whole = lookup("Gather", 5).write_to_bytes().expect("a file");
     let mut command = folder.serve(&whole);
-    let mut served = Served(command.stderr(Stdio::null()).spawn().expect("the program starts"));
+    let mut served = Program(command.stderr(Stdio::null()).spawn().expect("the program starts"));
     let mut lines = BufReader::new(served.0.stdout.take().expect("is piped")).lines().map_while(Result::ok);
     let url = lines.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned)).expect("it listens");
     assert!(lines.any(|line| line.starts_with("ready in")), "it gets ready");

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::panic;
 use std::pin::Pin;
+use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
@@ -22,6 +23,16 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the panics begin that tests cause on purpose.
 pub const ON_PURPOSE: &str = "on purpose: ";
+
+/// A program, for as long as the test takes.
+pub struct Program(pub Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// An app behind HTTP on a free port, in a thread of its own.
 pub struct Server {

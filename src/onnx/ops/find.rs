@@ -50,19 +50,24 @@ fn non_zero(call: &mut Call<'_>) -> Result<Outputs> {
     one(Tensor::new(indices, &[dims.len(), places.len()], call.device)?)
 }
 
-fn compress(call: &mut Call<'_>) -> Result<Outputs> {
-    let condition = call.need_ints(1)?;
+/// The first input with the axis that is asked for; where none is, all its elements in one.
+fn along_or_flat(call: &mut Call<'_>) -> Result<(Tensor, usize)> {
     let x = call.tensor(0)?;
-    let (x, axis) = match call.node.try_int("axis") {
+    match call.node.try_int("axis") {
         Some(axis) => {
             let axis = resolve_axis(axis, x.rank())?;
-            (x, axis)
+            Ok((x, axis))
         }
         None => {
             let elements = x.elements();
-            (x.reshape(&[elements])?, 0)
+            Ok((x.reshape(&[elements])?, 0))
         }
-    };
+    }
+}
+
+fn compress(call: &mut Call<'_>) -> Result<Outputs> {
+    let condition = call.need_ints(1)?;
+    let (x, axis) = along_or_flat(call)?;
     let kept: Vec<i64> =
         (0..x.dim(axis) as i64).zip(&condition).filter(|(_, keep)| **keep != 0).map(|(at, _)| at).collect();
     let length = kept.len();
@@ -115,17 +120,7 @@ fn trilu(call: &mut Call<'_>) -> Result<Outputs> {
 /// The distinct slices along an axis, or elements: first where they occur, then for each which it is, and how often each
 /// occurs.
 fn unique(call: &mut Call<'_>) -> Result<Outputs> {
-    let x = call.tensor(0)?;
-    let (x, axis) = match call.node.try_int("axis") {
-        Some(axis) => {
-            let axis = resolve_axis(axis, x.rank())?;
-            (x, axis)
-        }
-        None => {
-            let elements = x.elements();
-            (x.reshape(&[elements])?, 0)
-        }
-    };
+    let (x, axis) = along_or_flat(call)?;
     let size = x.dim(axis);
     work(&[size, x.elements().max(size)])?;
     let slices: Vec<Vec<f64>> =

@@ -21,17 +21,17 @@ const STRING: i32 = 8;
 const SOON: Duration = Duration::from_secs(60);
 
 /// A folder of a test's own, removed with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("ekiden-onnx-files-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(super) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).expect("is written");
         path
@@ -71,11 +71,11 @@ fn description(folder: &Folder, model: &ModelProto) -> Description {
     description
 }
 
-fn bytes(model: &ModelProto) -> Vec<u8> {
+pub(super) fn bytes(model: &ModelProto) -> Vec<u8> {
     model.write_to_bytes().expect("a file")
 }
 
-fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
+pub(super) fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let name = format!("the_{}", operator.to_lowercase());
     NodeProto { name, op_type: operator.to_owned(), input: owned(inputs), output: owned(outputs), ..Default::default() }
@@ -93,7 +93,7 @@ fn graph_attribute(name: &str, graph: GraphProto) -> AttributeProto {
 }
 
 /// An input or output; a negative size is left open.
-fn info(name: &str, dtype: i32, dims: &[i64]) -> ValueInfoProto {
+pub(super) fn info(name: &str, dtype: i32, dims: &[i64]) -> ValueInfoProto {
     let mut info = ValueInfoProto { name: name.to_owned(), ..Default::default() };
     let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
     tensor.elem_type = dtype;
@@ -117,11 +117,11 @@ fn ints(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     }
 }
 
-fn vector(name: &str, values: &[i64]) -> TensorProto {
+pub(super) fn vector(name: &str, values: &[i64]) -> TensorProto {
     ints(name, &[values.len() as i64], values)
 }
 
-fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(super) fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: dims.to_vec(),
@@ -131,12 +131,12 @@ fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     }
 }
 
-fn graph(nodes: Vec<NodeProto>, inputs: &[ValueInfoProto], outputs: &[&str]) -> GraphProto {
+pub(super) fn graph(nodes: Vec<NodeProto>, inputs: &[ValueInfoProto], outputs: &[&str]) -> GraphProto {
     let outputs = outputs.iter().map(|name| ValueInfoProto { name: (*name).to_owned(), ..Default::default() });
     GraphProto { node: nodes, input: inputs.to_vec(), output: outputs.collect(), ..Default::default() }
 }
 
-fn of(graph: GraphProto, constants: Vec<TensorProto>) -> ModelProto {
+pub(super) fn of(graph: GraphProto, constants: Vec<TensorProto>) -> ModelProto {
     let mut model = ModelProto { graph: Some(graph).into(), ..Default::default() };
     model.opset_import.push(Default::default());
     model.opset_import[0].version = 21;

@@ -4,4 +4,5 @@ mod conformance;
 mod files;
 mod models;
 mod operators;
+mod rows;
 mod trees;

@@ -44,7 +44,9 @@ pub(in crate::models) fn pack(model: &Model, to: &Path, meter: &mut Meter<'_>) -
         let mut exactly = Hashed { from: (&mut from).take(entry.size), meter, digest: digest::Hasher::new(), read: 0 };
         builder.append(&header, &mut exactly).map_err(cannot_write())?;
         let (size, sha256) = (exactly.read, exactly.digest.finish());
-        verify::check(entry, &path, size, sha256)?;
+        // What has grown is not what was saved either.
+        let more = from.take(1).read_to_end(&mut Vec::new()).map_err(ModelError::io("read", &path))?;
+        verify::check(entry, &path, size + more as u64, sha256)?;
     }
     builder.finish().map_err(cannot_write())?;
     drop(builder);

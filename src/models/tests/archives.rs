@@ -157,7 +157,9 @@ fn a_damaged_model_is_not_exported() {
     let store = scratch.store();
     let model = save(&store, "iris", "1");
     let file = model.file("weights.bin").unwrap();
-    for content in ["x".repeat(3000), "x".to_owned(), "x".repeat(3001)] {
+    // Changed, shorter, longer; and what was saved with one byte more.
+    let grown = fs::read_to_string(&file).unwrap() + "x";
+    for content in ["x".repeat(3000), "x".to_owned(), "x".repeat(3001), grown] {
         fs::write(&file, content).unwrap();
         for target in ["a.ekiden", "folder"] {
             let exported = store.export("iris").unwrap().to(scratch.0.join(target));

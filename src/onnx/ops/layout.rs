@@ -44,6 +44,10 @@ fn reshape(call: &mut Call<'_>) -> Result<Outputs> {
         other => return Err(OpError::new(format!("a tensor was expected, found {}", other.name()))),
     };
     let problem = || OpError::caller(format!("shape {old:?} cannot be reshaped to {shape:?}"));
+    // One size can be found out, not two.
+    if shape.iter().filter(|&&size| size == -1).count() > 1 {
+        return Err(problem());
+    }
     let mut dims = Dims::new();
     for (at, &size) in shape.iter().enumerate() {
         dims.push(match size {

@@ -797,6 +797,10 @@ fn what_kernels_do_not_bear_does_not_reach_them() {
                 "Mod \"the_mod\": an integer is divided by 0",
             ),
             (
+                of("Reshape", vec![], vec![vector("a", &[1, 2, 3, 4]), vector("b", &[-1, -1])]),
+                "Reshape \"the_reshape\": shape [4] cannot be reshaped to [-1, -1]",
+            ),
+            (
                 of("Div", vec![], vec![vector("a", &[i64::MIN]), vector("b", &[-1])]),
                 "Div \"the_div\": -9223372036854775808 divided by -1 is no int64",
             ),

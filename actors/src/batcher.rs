@@ -129,6 +129,7 @@ mod tests {
             executors: NonZeroUsize::MIN,
             methods: vec![limits],
             restarts: RestartLimits { max_restarts, ..RestartLimits::default() },
+            weight: crate::Weight::default(),
             observer: std::sync::Arc::new(()),
         };
         let runner = runtime.launch(spec, Maker);

@@ -45,6 +45,8 @@ enum Seat<W: Worker> {
     Idle,
     /// Its executor has been woken, or is between two batches.
     Awake,
+    /// Its executor waits for its turn on a device that it shares. It looks then, and nobody counts on it before.
+    StandingBy,
     /// Its executor runs this, and since when.
     Running(Arc<Batch<W>>, Instant),
 }
@@ -54,7 +56,7 @@ enum Seat<W: Worker> {
 pub(crate) struct Tenure {
     pub(crate) seat: usize,
     /// Counted over all seats.
-    nth: u64,
+    pub(crate) nth: u64,
 }
 
 /// What an executor does next.
@@ -224,7 +226,7 @@ impl<W: Worker> Board<W> {
         for seat in &self.seats {
             match seat {
                 Seat::Vacant => {}
-                Seat::Idle | Seat::Awake => self.free_in.push(first),
+                Seat::Idle | Seat::Awake | Seat::StandingBy => self.free_in.push(first),
                 Seat::Running(batch, _) => self.free_in.push(batch.run.as_ref().map_or(0.0, |run| remaining(run, now))),
             }
         }
@@ -265,25 +267,10 @@ impl<W: Worker> Board<W> {
 
     /// An executor asks for work, having finished what it ran.
     pub(crate) fn next(&mut self, tenure: Tenure, now: Instant, effects: &mut Effects<W>) -> Next<W> {
-        if !self.holds(tenure) {
+        if !self.arrive(tenure, now, effects) {
             return Next::Retire;
         }
         let seat = tenure.seat;
-        match std::mem::replace(&mut self.seats[seat], Seat::Awake) {
-            // The wake was meant for the executor that sat here before.
-            Seat::Idle => self.idle.retain(|&idle| idle != seat),
-            Seat::Running(batch, _) => effects.done = Some(batch),
-            Seat::Vacant | Seat::Awake => {}
-        }
-        if self.waking == Some(seat) {
-            self.waking = None;
-        }
-        if std::mem::take(&mut self.released[seat]) || matches!(self.phase, Phase::Closed(_)) {
-            self.seats[seat] = Seat::Vacant;
-            // What it was woken for is there for others.
-            self.rouse_all(now, effects);
-            return Next::Retire;
-        }
         let next = match self.take(now, effects) {
             Some(mut batch) => {
                 batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
@@ -298,18 +285,65 @@ impl<W: Worker> Board<W> {
                 self.seats[seat] = Seat::Vacant;
                 Next::Retire
             }
-            None => {
-                if self.waiting() == 0 {
-                    // There is time for everybody.
-                    self.refused = 0.0;
-                }
-                self.seats[seat] = Seat::Idle;
-                self.idle.push(seat);
-                Next::Idle
-            }
+            None => self.sit_down(seat),
         };
         self.rouse_all(now, effects);
         next
+    }
+
+    /// An executor looks whose device is not free: what it does instead of waiting for it, if it does.
+    pub(crate) fn stand_by(&mut self, tenure: Tenure, now: Instant, effects: &mut Effects<W>) -> Option<Next<W>> {
+        if !self.arrive(tenure, now, effects) {
+            return Some(Next::Retire);
+        }
+        let seat = tenure.seat;
+        let next = match (self.waiting() > 0, &self.phase) {
+            (true, _) if !self.paused => {
+                self.seats[seat] = Seat::StandingBy;
+                None
+            }
+            (false, Phase::Draining) => {
+                self.seats[seat] = Seat::Vacant;
+                Some(Next::Retire)
+            }
+            _ => Some(self.sit_down(seat)),
+        };
+        self.rouse_all(now, effects);
+        next
+    }
+
+    /// An executor looks, having finished what it ran: whether it stays.
+    fn arrive(&mut self, tenure: Tenure, now: Instant, effects: &mut Effects<W>) -> bool {
+        if !self.holds(tenure) {
+            return false;
+        }
+        let seat = tenure.seat;
+        match std::mem::replace(&mut self.seats[seat], Seat::Awake) {
+            // The wake was meant for the executor that sat here before.
+            Seat::Idle => self.idle.retain(|&idle| idle != seat),
+            Seat::Running(batch, _) => effects.done = Some(batch),
+            Seat::Vacant | Seat::Awake | Seat::StandingBy => {}
+        }
+        if self.waking == Some(seat) {
+            self.waking = None;
+        }
+        if std::mem::take(&mut self.released[seat]) || matches!(self.phase, Phase::Closed(_)) {
+            self.seats[seat] = Seat::Vacant;
+            // What it was woken for is there for others.
+            self.rouse_all(now, effects);
+            return false;
+        }
+        true
+    }
+
+    fn sit_down(&mut self, seat: usize) -> Next<W> {
+        if self.waiting() == 0 {
+            // There is time for everybody.
+            self.refused = 0.0;
+        }
+        self.seats[seat] = Seat::Idle;
+        self.idle.push(seat);
+        Next::Idle
     }
 
     /// Who sits in `seat`, or the next who will.
@@ -339,6 +373,8 @@ impl<W: Worker> Board<W> {
         if let Some(at) = self.idle.iter().position(|&idle| idle == seat) {
             self.idle.remove(at);
             self.seats[seat] = Seat::Awake;
+            effects.dismissed.push(seat);
+        } else if matches!(self.seats[seat], Seat::StandingBy) {
             effects.dismissed.push(seat);
         }
     }
@@ -425,7 +461,7 @@ impl<W: Worker> Board<W> {
         }
         match left {
             Seat::Running(batch, _) => Some(batch),
-            Seat::Vacant | Seat::Idle | Seat::Awake => None,
+            Seat::Vacant | Seat::Idle | Seat::Awake | Seat::StandingBy => None,
         }
     }
 
@@ -712,6 +748,8 @@ impl<W: Worker> Board<W> {
             self.seats[seat] = Seat::Awake;
         }
         effects.dismissed.append(&mut self.idle);
+        let stand_by = |(seat, state): (usize, &Seat<W>)| matches!(state, Seat::StandingBy).then_some(seat);
+        effects.dismissed.extend(self.seats.iter().enumerate().filter_map(stand_by));
     }
 
     fn wake_for_returned(&mut self, effects: &mut Effects<W>) {

@@ -16,6 +16,7 @@ use crate::call::{Call, Ended, Wakers};
 use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::recovery::{Failure, Toll};
+use crate::shared::{Claim, Party};
 use crate::supervisor::FoundStuck;
 use crate::{BatchReport, CallError, Cap, MethodLimits, Observer, Outcomes, WarmRun, Worker};
 use intake::Succession;
@@ -29,6 +30,8 @@ pub(crate) struct Desk<W: Worker> {
     /// Each method's limit for calls that bring none, read without the lock.
     timeouts: Box<[Option<Duration>]>,
     succession: Succession<W>,
+    /// Each seat's part in the device that it shares, if it shares one.
+    shares: Box<[Option<Arc<Party>>]>,
     observer: Arc<dyn Observer>,
 }
 
@@ -41,7 +44,12 @@ struct Addresses<W: Worker> {
 }
 
 impl<W: Worker> Desk<W> {
-    pub(crate) fn new(limits: Vec<MethodLimits>, executors: usize, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(
+        limits: Vec<MethodLimits>,
+        shares: Box<[Option<Arc<Party>>]>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let executors = shares.len();
         let board = Board::new(limits.iter().cloned(), executors);
         Self {
             announced: (0..limits.len()).map(|method| Arc::clone(board.announced(method))).collect(),
@@ -53,6 +61,7 @@ impl<W: Worker> Desk<W> {
             timeouts: limits.iter().map(|limits| limits.timeout).collect(),
             board: Mutex::new(board),
             succession: Succession::default(),
+            shares,
             observer,
         }
     }
@@ -89,6 +98,26 @@ impl<W: Worker> Desk<W> {
         let next = self.board().next(tenure, Instant::now(), &mut effects);
         self.carry_out(effects);
         next
+    }
+
+    /// What an executor does that has to wait for its device's turn; `None`: it waits.
+    pub(crate) fn stand_by(&self, tenure: Tenure) -> Option<Next<W>> {
+        let mut effects = Effects::default();
+        let next = self.board().stand_by(tenure, Instant::now(), &mut effects);
+        self.carry_out(effects);
+        next
+    }
+
+    /// An executor's claim to turns on the device that it shares, if it shares one; `call` tells it that its turn has come.
+    pub(crate) fn claim(&self, tenure: Tenure, call: impl Fn() + Send + Sync + 'static) -> Option<Claim> {
+        self.shares[tenure.seat].as_ref().map(|party| party.claim(tenure.nth, call))
+    }
+
+    /// Executors that are not watched any more, and may never end, do not keep a device from others.
+    pub(crate) fn take_turns_away(&self) {
+        let shared =
+            self.shares.iter().enumerate().filter_map(|(seat, party)| Some((self.tenure(seat), party.as_ref()?)));
+        shared.for_each(|(tenure, party)| party.take_away(tenure.nth));
     }
 
     pub(crate) fn alarm(&self, method: usize) {
@@ -161,12 +190,16 @@ impl<W: Worker> Desk<W> {
         self.addresses().executors[seat] = None;
         let mut effects = Effects::default();
         let mut board = self.board();
+        let tenure = board.tenure(seat);
         let left = board.leave(seat, &mut effects);
         let is_free =
             left.as_ref().is_some_and(|batch| board.recover(batch, Failure::Crash(cause.into()), &mut effects));
         let forgiven = board.take_forgiven();
         drop(board);
         self.carry_out(effects);
+        if let Some(party) = &self.shares[seat] {
+            party.take_away(tenure.nth);
+        }
         Toll { is_free, forgiven }
     }
 
@@ -238,6 +271,7 @@ impl<W: Worker> Desk<W> {
 
     /// After [`Desk::close`]: begins anew, with other executors.
     pub(crate) fn reopen(&self) {
+        self.take_turns_away();
         self.addresses().executors.fill(None);
         let before = self.board().reopen();
         drop(before);

@@ -11,6 +11,7 @@ use crate::board::{Next, Tenure};
 use crate::desk::Desk;
 use crate::guard::guarded;
 use crate::recovery::Failure;
+use crate::shared::Claim;
 use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Part, RunError, Worker};
 
 /// Says that there is something to do, or a change of phase to see.
@@ -21,6 +22,8 @@ pub(crate) struct Wake;
 pub(crate) struct Executor<W: Worker> {
     desk: Arc<Desk<W>>,
     tenure: Tenure,
+    /// To turns on the device that it shares, if it shares one. Its turn ends with it.
+    claim: Option<Claim>,
     /// Gone once it has panicked, or the executor has retired.
     worker: Option<Box<W>>,
     end: Option<oneshot::Sender<End<W>>>,
@@ -56,7 +59,7 @@ pub(crate) fn live<F: Factory>(
         Err(message) => End { exit: Exit::Panicked(message), worker: None },
         Ok(Err(error)) => End { exit: error.into_exit(), worker: None },
         Ok(Ok((kill, worker))) => {
-            run(Executor { desk, tenure, worker: Some(Box::new(worker)), end: None }, |address| {
+            run(Executor { desk, tenure, claim: None, worker: Some(Box::new(worker)), end: None }, |address| {
                 report(Event::Ready(address, kill));
             })
         }
@@ -100,6 +103,13 @@ impl<W: Worker> Actor for Executor<W> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let executor = ctx.address().downgrade();
+        self.claim = self.desk.claim(self.tenure, move || {
+            // One that has gone has no turn any more.
+            if let Some(executor) = executor.upgrade() {
+                executor.do_send(Wake);
+            }
+        });
         let executor = ctx.address();
         if let Some(worker) = &self.worker {
             worker.on_loss(Box::new(move || executor.do_send(Wake)));
@@ -115,7 +125,7 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
             if let Some(exit) = self.worker.as_ref().and_then(|worker| worker.lost()) {
                 break exit;
             }
-            match self.desk.next(self.tenure) {
+            match self.next() {
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,
                 Next::Run(batch) => match guarded(|| self.run(&batch)) {
@@ -126,6 +136,8 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
             }
         };
         ctx.stop();
+        // Whatever takes long now, others have the device meanwhile.
+        self.claim = None;
         if let Some(sender) = self.end.take() {
             // Nobody listens only when the thread is being torn down.
             let _ = sender.send(End { exit, worker: self.worker.take() });
@@ -134,6 +146,25 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 }
 
 impl<W: Worker> Executor<W> {
+    /// What to do next. Where the device is shared, a batch is taken when it is this executor's turn, and not before: it
+    /// grows meanwhile, and calls whose time passes leave it.
+    fn next(&self) -> Next<W> {
+        let Some(claim) = &self.claim else { return self.desk.next(self.tenure) };
+        let next = if claim.ask() {
+            self.desk.next(self.tenure)
+        } else {
+            match self.desk.stand_by(self.tenure) {
+                Some(next) => next,
+                // It is woken when its turn has come.
+                None => return Next::Idle,
+            }
+        };
+        if !matches!(next, Next::Run(_)) {
+            claim.give_up();
+        }
+        next
+    }
+
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
         let exit = self.worker.as_ref().map(|worker| guarded(|| worker.exit_of_panic(Arc::clone(&message))));
         exit.and_then(Result::ok).unwrap_or(Exit::Panicked(message))
@@ -146,7 +177,12 @@ impl<W: Worker> Executor<W> {
         let parts: Vec<Part<'_, W::Input>> =
             batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
         let started = Instant::now();
-        let error = match worker.run(batch.method, &parts) {
+        let ran = worker.run(batch.method, &parts);
+        if let Some(claim) = &self.claim {
+            // Before the answers: others use the device while these are given.
+            claim.end(started.elapsed(), self.desk.has_waiting());
+        }
+        let error = match ran {
             Ok(outcomes) if outcomes.len() == parts.len() => {
                 self.desk.answer(self.tenure, batch, outcomes, started);
                 return Ok(());

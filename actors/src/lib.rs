@@ -18,8 +18,8 @@
 //!
 //! Modules, in reading order: `worker` (what a user of this crate implements), `limits`, `error`; `policy`, `cost`,
 //! `forecast`, `triage`, `company`, `batch`,
-//! `lane`, `due`, `queue`, `board`, `budget`, `recovery`, `cap` (pure decisions); `call`,
-//! `announced`, `desk`, `handle`, `group`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`; and apart
+//! `lane`, `due`, `queue`, `board`, `budget`, `recovery`, `cap`, `turns` (pure decisions); `call`,
+//! `announced`, `shared`, `desk`, `handle`, `group`; `guard` (the panic boundary); `batcher`, `executor`, `supervisor`; `runtime`; and apart
 //! from these `simulator`.
 
 mod announced;
@@ -46,10 +46,12 @@ mod policy;
 mod queue;
 mod recovery;
 mod runtime;
+mod shared;
 pub mod simulator;
 mod status;
 mod supervisor;
 mod triage;
+mod turns;
 mod worker;
 
 pub use call::Reply;
@@ -59,7 +61,7 @@ pub use error::{CallError, Fault, MethodError, OpenError, RunError};
 pub use group::Group;
 pub use guard::guarded;
 pub use handle::{Announcement, CallOptions, Handle};
-pub use limits::{Batching, MethodLimits, Priority, RestartLimits};
+pub use limits::{Batching, MethodLimits, Priority, RestartLimits, Weight};
 pub use observer::{BatchReport, Observer};
 pub use runtime::{Runner, RunnerSpec, Runtime};
 pub use status::{ExecutorState, ExecutorStatus, Exit, ExitRecord, RunnerState, RunnerStatus};

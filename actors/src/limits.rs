@@ -1,5 +1,6 @@
 //! What a method and a runner are allowed: plain numbers, validated where they are made.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -84,6 +85,40 @@ impl Default for MethodLimits {
             retry: true,
             batch_timeout: None,
         }
+    }
+}
+
+/// A runner's share of a device that it has to share: of two that both have work, one of weight 2 gets twice the time of
+/// one of weight 1. From 0.001 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Weight(f64);
+
+impl Weight {
+    /// The least that there is.
+    pub const MIN: Self = Self(0.001);
+    /// The most that there is.
+    pub const MAX: Self = Self(1000.0);
+
+    /// `None` if it is out of bounds, or no number.
+    pub fn new(weight: f64) -> Option<Self> {
+        (Self::MIN.0..=Self::MAX.0).contains(&weight).then_some(Self(weight))
+    }
+
+    /// As a number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -11,8 +11,11 @@ use actix::{Actor, ArbiterHandle, Recipient, System};
 use tokio::sync::{oneshot, watch};
 
 use crate::desk::Desk;
+use crate::shared::SharedDevices;
 use crate::supervisor::{Command, Drain, Order, Supervisor};
-use crate::{Factory, Handle, MethodLimits, Observer, OrderError, RestartLimits, RunnerState, RunnerStatus, Worker};
+use crate::{
+    Factory, Handle, MethodLimits, Observer, OrderError, RestartLimits, RunnerState, RunnerStatus, Weight, Worker,
+};
 
 /// Hosts runners: their supervisors and batchers live on one thread, each executor on its own.
 ///
@@ -22,6 +25,7 @@ pub struct Runtime {
     system: System,
     arbiter: ArbiterHandle,
     thread: Option<JoinHandle<()>>,
+    shared: SharedDevices,
 }
 
 /// What to launch.
@@ -34,6 +38,8 @@ pub struct RunnerSpec {
     pub methods: Vec<MethodLimits>,
     /// How often executors are rebuilt.
     pub restarts: RestartLimits,
+    /// Its share of the devices that it shares: see [`Factory::shared_device`].
+    pub weight: Weight,
     /// Told what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -61,16 +67,17 @@ impl Runtime {
             }
         })?;
         let (system, arbiter) = receiver.recv().map_err(|_| io::Error::other("the actors' thread died at once"))??;
-        Ok(Self { system, arbiter, thread: Some(thread) })
+        Ok(Self { system, arbiter, thread: Some(thread), shared: SharedDevices::default() })
     }
 
     /// Launches a runner: its executors are being opened when this returns. Watch [`Runner::status`].
     pub fn launch<F: Factory>(&self, spec: RunnerSpec, factory: F) -> Runner<F::Worker> {
-        let RunnerSpec { name, executors, methods, restarts, observer } = spec;
+        let RunnerSpec { name, executors, methods, restarts, weight, observer } = spec;
         let name: Arc<str> = name.into();
         let (published, status) = watch::channel(Supervisor::first_status(&factory, executors.get(), &restarts));
         let count = methods.len();
-        let desk = Arc::new(Desk::new(methods, executors.get(), observer));
+        let shares = self.shared.join((0..executors.get()).map(|slot| factory.shared_device(slot)), weight);
+        let desk = Arc::new(Desk::new(methods, shares, observer));
         let supervisor = Supervisor::start_in_arbiter(&self.arbiter, {
             let (name, desk) = (Arc::clone(&name), Arc::clone(&desk));
             move |_| Supervisor::new(name, Arc::new(factory), desk, count, restarts, published)

@@ -111,6 +111,13 @@ pub trait Factory: Send + Sync + 'static {
         "cpu".to_owned()
     }
 
+    /// What executor `slot` shares with all others of the runtime that share something of this name: a device that runs one
+    /// batch at a time. They take turns, by the time that each runner has had and by its
+    /// [`weight`](crate::RunnerSpec::weight). `None`: nothing, and it runs when it likes.
+    fn shared_device(&self, _slot: usize) -> Option<String> {
+        None
+    }
+
     /// Whether, for a moment, a second worker of executor `slot` may be open beside the one that it is to replace.
     fn has_room(&self, _slot: usize) -> bool {
         true

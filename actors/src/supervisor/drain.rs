@@ -101,6 +101,7 @@ impl<F: Factory> Supervisor<F> {
             place.successor = None;
         }
         self.kill_running();
+        self.desk.take_turns_away();
         self.end_rolling(Err(OrderError::Failed("the runner has stopped".into())));
         self.status.state = RunnerState::Stopped;
     }

@@ -97,7 +97,7 @@ fn ten_kills_in_a_row_are_ten_delays_then_the_end_and_an_order_begins_anew() {
         };
         let killer = Killer::default();
         let limits = MethodLimits { timeout: None, ..MethodLimits::default() };
-        let desk = Arc::new(Desk::new(vec![limits], 1, Arc::new(())));
+        let desk = Arc::new(Desk::new(vec![limits], [None].into(), Arc::new(())));
         let (published, mut status) = watch::channel(Supervisor::first_status(&killer, 1, &restarts));
         let factory = Arc::new(killer.clone());
         let supervisor = Supervisor::new("toy".into(), factory, Arc::clone(&desk), 1, restarts, published).start();

@@ -51,6 +51,9 @@ struct Setup {
     dropped: f64,
     /// The most rows that a device has the memory for, at first; nothing limits it later.
     memory: Option<usize>,
+    /// The chance of each look for work that the device is another's, and how long that may stay so.
+    contended: f64,
+    turn: Duration,
     /// Whether an executor that is stuck can be killed.
     killable: bool,
     /// How many calls have yet to come when the runner is drained, and how long that may take.
@@ -92,6 +95,8 @@ impl Setup {
             deadly: 0.0,
             endless: 0.0,
             memory: None,
+            contended: *pick(rng, &[0.0, 0.0, 0.5, 0.9]),
+            turn: *pick(rng, &[ms(1), ms(10)]),
             killable: rng.bool(),
             refused: 0.0,
             dropped: 0.0,
@@ -215,6 +220,10 @@ fn in_a_storm_every_call_is_answered_once() {
         "drained",
         "replaced",
         "kept by a pause",
+        "stood by",
+        "stood by for nothing",
+        "an executor that stood by died",
+        "an executor that stood by was told to go",
     ];
     for what in all {
         assert!(tally.happens(&[what]), "{what:?} never happened: {tally:#?}");

@@ -49,6 +49,11 @@ enum Event {
         seat: usize,
         life: u32,
     },
+    /// Its device is this executor's.
+    Turn {
+        seat: usize,
+        life: u32,
+    },
     Finish {
         seat: usize,
         life: u32,
@@ -114,6 +119,8 @@ struct Seat {
     released: bool,
     /// Wakes that arrived while it ran.
     mail: usize,
+    /// It listens, and its turn will come.
+    stands_by: bool,
 }
 
 struct Batcher {
@@ -164,8 +171,14 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(setup: &'a Setup, rng: Rng) -> Self {
         let board = Board::new(setup.methods.iter().cloned(), setup.executors);
-        let seat =
-            |seat| Seat { executor: Executor::Opening, tenure: board.tenure(seat), life: 0, released: false, mail: 0 };
+        let seat = |seat| Seat {
+            executor: Executor::Opening,
+            tenure: board.tenure(seat),
+            life: 0,
+            released: false,
+            mail: 0,
+            stands_by: false,
+        };
         let batcher = |_| Batcher { alive: true, life: 0, timer: None };
         Self {
             setup,
@@ -263,9 +276,21 @@ impl<'a> World<'a> {
                     _ => {}
                 }
             }
+            Event::Turn { seat, life } => {
+                if self.seats[seat].life == life && std::mem::take(&mut self.seats[seat].stands_by) {
+                    self.work_now(seat, tally);
+                    if matches!(self.seats[seat].executor, Executor::Listening) {
+                        tally.add("stood by for nothing");
+                    }
+                }
+            }
             Event::Finish { seat, life } if self.seats[seat].life == life => self.finish(seat, tally),
             Event::Die { seat, life } if self.seats[seat].life == life => self.kill(seat),
             Event::Strike(seat) => match self.seats[seat].executor {
+                Executor::Listening if self.seats[seat].stands_by => {
+                    tally.add("an executor that stood by died");
+                    self.kill(seat);
+                }
                 Executor::Listening => {
                     tally.add(if self.wakes > 0 { "a woken executor died" } else { "an idle executor died" });
                     self.kill(seat);

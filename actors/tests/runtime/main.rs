@@ -9,4 +9,5 @@ mod devices;
 mod drain;
 mod hangs;
 mod orders;
+mod shared;
 mod stage;

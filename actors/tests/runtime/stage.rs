@@ -13,7 +13,7 @@ use std::time::Duration;
 use ekiden_actors::{
     BatchReport, CallError, CallOptions, Exit, Factory, Handle, KillSwitch, MethodError, MethodLimits, Observer,
     OpenError, Outcomes, Part, Reply, RestartLimits, RunError, Runner, RunnerSpec, RunnerState, RunnerStatus, Runtime,
-    Worker,
+    Weight, Worker,
 };
 
 /// The bound of every wait. It passes only where something hangs.
@@ -147,6 +147,7 @@ pub(crate) fn answer(value: u64, rows: usize) -> Vec<u64> {
 }
 
 type Open = Box<dyn Fn(usize, usize) -> Result<(), OpenError> + Send + Sync>;
+type Shared = fn(usize) -> Option<&'static str>;
 type Before = Box<dyn Fn(&[u64]) + Send + Sync>;
 
 /// What the workers of one runner do and have done.
@@ -163,6 +164,7 @@ pub(crate) struct Script {
     /// Whether there are no threads to be had.
     no_threads: bool,
     has_room: bool,
+    shared_device: Shared,
     pub(crate) opened: AtomicUsize,
     /// The values and the rows of each batch, the thread that ran it.
     pub(crate) batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
@@ -238,6 +240,10 @@ impl Factory for Maker {
 
     fn has_room(&self, _: usize) -> bool {
         self.0.has_room
+    }
+
+    fn shared_device(&self, slot: usize) -> Option<String> {
+        (self.0.shared_device)(slot).map(str::to_owned)
     }
 
     fn cures_lost_devices(&self) -> bool {
@@ -334,6 +340,11 @@ pub(crate) struct Stage {
     pub(crate) no_threads: bool,
     /// Whether a worker may be opened beside the one that it is to replace.
     pub(crate) has_room: bool,
+    /// What the executor of a slot shares with others.
+    pub(crate) shared_device: Shared,
+    pub(crate) weight: f64,
+    /// Where it is launched, if somewhere.
+    pub(crate) runtime: Option<Arc<Runtime>>,
 }
 
 impl Default for Stage {
@@ -356,6 +367,9 @@ impl Default for Stage {
             kill_switch: None,
             no_threads: false,
             has_room: true,
+            shared_device: |_| None,
+            weight: 1.0,
+            runtime: None,
         }
     }
 }
@@ -365,13 +379,13 @@ pub(crate) struct Scene {
     pub(crate) method: Handle<Toy>,
     pub(crate) script: Arc<Script>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: Arc<Runtime>,
 }
 
 impl Stage {
     /// Launches the runner.
     pub(crate) fn launch(self) -> Scene {
-        let runtime = Runtime::start().expect("a runtime");
+        let runtime = self.runtime.unwrap_or_else(|| Arc::new(Runtime::start().expect("a runtime")));
         let counts = Arc::new(Counts::default());
         let script = Arc::new(Script {
             open: self.open,
@@ -382,6 +396,7 @@ impl Stage {
             kill_switch: self.kill_switch,
             no_threads: self.no_threads,
             has_room: self.has_room,
+            shared_device: self.shared_device,
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),
         });
@@ -390,6 +405,7 @@ impl Stage {
             executors: size(self.executors),
             methods: vec![self.limits],
             restarts: self.restarts,
+            weight: Weight::new(self.weight).expect("a weight"),
             observer: Arc::clone(&counts) as Arc<dyn Observer>,
         };
         let runner = runtime.launch(spec, Maker(Arc::clone(&script)));

@@ -25,7 +25,7 @@ impl World<'_> {
 
     /// Whether an executor has nothing to do, and has had the chance to say so.
     pub(super) fn has_idle(&self) -> bool {
-        self.seats.iter().any(|seat| matches!(seat.executor, Executor::Listening))
+        self.seats.iter().any(|seat| matches!(seat.executor, Executor::Listening) && !seat.stands_by)
     }
 
     pub(super) fn check_batch(&mut self, batch: &Batch<Toy>, tally: &mut Tally) {

@@ -13,17 +13,47 @@ use crate::{Part, RunError, Worker};
 impl World<'_> {
     /// The executor's handler of a wake, until it has nothing to do.
     pub(super) fn work(&mut self, seat: usize, tally: &mut Tally) {
+        if self.rng.f64() >= self.setup.contended {
+            return self.work_now(seat, tally);
+        }
+        let mut effects = Effects::default();
+        let next = self.board.stand_by(self.seats[seat].tenure, self.now, &mut effects);
+        self.carry_out(effects, tally);
+        self.seats[seat].executor = Executor::Listening;
+        let stood_by = std::mem::replace(&mut self.seats[seat].stands_by, next.is_none());
+        match next {
+            None if stood_by => {}
+            None => {
+                tally.add("stood by");
+                let (life, after) = (self.seats[seat].life, self.setup.turn.mul_f64(self.rng.f64()));
+                self.plan(after, Event::Turn { seat, life });
+            }
+            Some(Next::Retire) if stood_by => {
+                tally.add("an executor that stood by was told to go");
+                self.retire(seat);
+            }
+            Some(Next::Retire) => self.retire(seat),
+            Some(Next::Idle) => {}
+            Some(Next::Run(_)) => panic!("it runs, and it is not its turn"),
+        }
+    }
+
+    fn retire(&mut self, seat: usize) {
+        self.seats[seat].life += 1;
+        self.seats[seat].executor = Executor::Unheard;
+        self.soon(Event::Exit { seat, drained: true });
+    }
+
+    /// As before, when it is its turn.
+    pub(super) fn work_now(&mut self, seat: usize, tally: &mut Tally) {
+        self.seats[seat].stands_by = false;
         loop {
             let mut effects = Effects::default();
             let next = self.board.next(self.seats[seat].tenure, self.now, &mut effects);
             self.carry_out(effects, tally);
             match next {
                 Next::Run(batch) => return self.start(seat, batch, tally),
-                Next::Retire => {
-                    self.seats[seat].life += 1;
-                    self.seats[seat].executor = Executor::Unheard;
-                    return self.soon(Event::Exit { seat, drained: true });
-                }
+                Next::Retire => return self.retire(seat),
                 Next::Idle if self.seats[seat].mail > 0 => self.seats[seat].mail -= 1,
                 Next::Idle => {
                     self.seats[seat].executor = Executor::Listening;
@@ -97,7 +127,8 @@ impl World<'_> {
 
     pub(super) fn kill(&mut self, seat: usize) {
         let Seat { life, tenure, .. } = self.seats[seat];
-        self.seats[seat] = Seat { executor: Executor::Unheard, tenure, life: life + 1, released: false, mail: 0 };
+        self.seats[seat] =
+            Seat { executor: Executor::Unheard, tenure, life: life + 1, released: false, mail: 0, stands_by: false };
         self.soon(Event::Exit { seat, drained: false });
     }
 

@@ -85,6 +85,7 @@ impl World<'_> {
 
     pub(super) fn ready(&mut self, seat: usize) {
         self.seats[seat].executor = Executor::Listening;
+        self.seats[seat].stands_by = false;
         self.seats[seat].tenure = self.board.tenure(seat);
         let is_up = |seat: &Seat| !matches!(seat.executor, Executor::Opening | Executor::Restarting(_));
         if matches!(self.board.phase, Phase::Starting) && self.seats.iter().all(is_up) {

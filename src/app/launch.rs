@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
+use super::placing::{Placed, Placing};
 use crate::config::{ConfigErrors, RunnerOptions};
-use crate::device;
 use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
 use crate::models::LocatedModel;
-use crate::runner::{
-    OpenContext, Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared,
-};
+use crate::runner::{OpenContext, Opener, Runnable, RunnerFactory, Strategy, Support, declared};
 use crate::serving::{MethodHandle, Model, RunnerEntry};
 
 /// A kind of runnable, without its type.
@@ -32,6 +30,7 @@ pub(super) trait Kind: Send + Sync {
         options: RunnerOptions,
         models: Vec<LocatedModel>,
         isolated: Option<Isolated>,
+        placing: &Placing<'_>,
     ) -> Result<Prepared, PrepareError>;
 
     /// Opens a runnable of this kind in a child process, on this thread.
@@ -53,7 +52,7 @@ pub(super) struct Prepared {
     pub(super) methods: Vec<String>,
     /// Those of them that are batchable.
     pub(super) batchable: Vec<String>,
-    pub(super) plan: Plan,
+    pub(super) placed: Placed,
     launch: Launch,
 }
 
@@ -69,7 +68,8 @@ impl Prepared {
 pub(super) struct KindOf<R: Runnable> {
     /// From a runner built in code.
     pub(super) params: Option<R::Params>,
-    pub(super) strategy: Arc<dyn Strategy>,
+    /// From a runner built in code that chooses one.
+    pub(super) strategy: Option<Arc<dyn Strategy>>,
 }
 
 impl<R: Runnable> Kind for KindOf<R> {
@@ -83,6 +83,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         options: RunnerOptions,
         models: Vec<LocatedModel>,
         isolated: Option<Isolated>,
+        placing: &Placing<'_>,
     ) -> Result<Prepared, PrepareError> {
         let said = options.params.as_ref();
         let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
@@ -101,19 +102,14 @@ impl<R: Runnable> Kind for KindOf<R> {
         let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
+        let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
+        let mut placed = placing.place(&options, self.strategy.as_ref(), support).map_err(PrepareError::Other)?;
         if isolated.is_some() {
-            plan.reason.push_str(", in a process of its own");
+            placed.choice.chosen.push_str(", each in a process of its own");
         }
-        let executors = NonZeroUsize::new(plan.executors.len()).ok_or_else(|| {
-            PrepareError::Other(format!(
-                "runner \"{}\": the strategy {:?} chose no executors",
-                options.name, self.strategy
-            ))
-        })?;
         let opener = Opener::<R>::new(ctx, methods);
-        let launch = launcher(&options, opener, plan.clone(), executors, isolated);
-        Ok(Prepared { methods: names, batchable, plan, launch: Box::new(launch), options })
+        let launch = launcher(&options, opener, placed.clone(), isolated);
+        Ok(Prepared { methods: names, batchable, placed, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
@@ -121,8 +117,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         let ctx = OpenContext::on_host(params, opening.models.clone());
         let methods = declared::<R>(&ctx).map_err(OpenError::new)?;
         let opener = Opener::<R>::new(ctx, methods);
-        let place = Placement { device: opening.device.clone(), threads: opening.threads };
-        Ok(Box::new(opener.open(&place)?))
+        Ok(Box::new(opener.open(&opening.place)?))
     }
 }
 
@@ -137,29 +132,12 @@ impl<R: Runnable> KindOf<R> {
                 .or_else(|_| serde_json::from_value(serde_json::json!({}))),
         }
     }
-
-    fn plan(&self, options: &RunnerOptions) -> Result<Plan, String> {
-        let resources = Resources {
-            cpu: options.cpu.as_ref().map(|cpu| cpu.value),
-            nvidia_gpu: options.nvidia_gpu.as_ref().map_or(0, |gpus| gpus.value),
-            custom: options.custom_resources.iter().map(|(name, amount)| (name.clone(), amount.value)).collect(),
-        };
-        let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
-        let problem =
-            |error: &dyn std::fmt::Display| format!("{}: runner \"{}\": {error}", options.origin, options.name);
-        let plan = self.strategy.plan(&resources, support).map_err(|error| problem(&error))?;
-        for place in &plan.executors {
-            device::check(&place.device).map_err(|error| problem(&error))?;
-        }
-        Ok(plan)
-    }
 }
 
 fn launcher<R: Runnable>(
     options: &RunnerOptions,
     opener: Opener<R>,
-    plan: Plan,
-    executors: NonZeroUsize,
+    placed: Placed,
     isolated: Option<Isolated>,
 ) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
@@ -185,15 +163,16 @@ fn launcher<R: Runnable>(
     move |runtime, metrics| {
         let names: Vec<&str> = about.iter().map(|(name, _, _)| name.as_str()).collect();
         let limits: Vec<MethodLimits> = about.iter().map(|(_, _, limits)| limits.clone()).collect();
+        let executors = NonZeroUsize::new(placed.plan.executors.len()).unwrap_or(NonZeroUsize::MIN);
         let observer = Arc::new(metrics.observer(&name, &names));
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
-        let reason = plan.reason.clone();
+        let Placed { plan, choice } = placed;
         let factory = RunnerFactory { name: name.clone(), opener, places: plan.executors, warm_ups, isolated };
         let actor = runtime.launch(spec, factory);
         let methods = about
             .into_iter()
             .enumerate()
             .map(|(index, (name, signature, limits))| MethodHandle::new(name, signature, limits, actor.method(index)));
-        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: reason, actor }
+        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, actor }
     }
 }

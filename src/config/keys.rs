@@ -9,11 +9,16 @@ pub(super) const LIMITS: [&str; 7] =
     ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "batch_timeout_ms", "retry"];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 14] = [
+pub(super) const RUNNER: [&str; 19] = [
     "runnable",
     "required",
     "cpu",
     "nvidia_gpu",
+    "gpu",
+    "device",
+    "strategy",
+    "workers_per_resource",
+    "pin",
     "model",
     "models",
     "isolation",

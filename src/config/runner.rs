@@ -15,6 +15,7 @@ use super::error::{ConfigError, ConfigErrors, Problem};
 use super::isolation::IsolationOptions;
 use super::name::RunnerName;
 use super::origin::{Layer, Origin, Sourced};
+use super::resources::ResourceOptions;
 
 /// Options of one method, or of all methods of a runner; `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,12 +92,8 @@ pub struct RunnerOptions {
     pub runnable: Option<Sourced<String>>,
     /// Whether the server is ready only while this runner is.
     pub required: Option<Sourced<bool>>,
-    /// CPU cores: above 0, at most 1024.
-    pub cpu: Option<Sourced<f64>>,
-    /// NVIDIA GPUs; 0: none.
-    pub nvidia_gpu: Option<Sourced<u32>>,
-    /// Other resources by name: finite, at least 0.
-    pub custom_resources: BTreeMap<String, Sourced<f64>>,
+    /// What it asks of the machine.
+    pub resources: ResourceOptions,
     /// The model that it serves: a tag in the store, or a path.
     pub model: Option<Sourced<String>>,
     /// Its models, beside that one.
@@ -123,9 +120,7 @@ impl RunnerOptions {
             origin,
             runnable: None,
             required: None,
-            cpu: None,
-            nvidia_gpu: None,
-            custom_resources: BTreeMap::new(),
+            resources: ResourceOptions::default(),
             model: None,
             models: None,
             found_models: BTreeMap::new(),
@@ -140,8 +135,6 @@ impl RunnerOptions {
     /// Lays the options of a stronger layer over these. Custom resources, methods and the tables within `params` are
     /// merged by key, models are replaced; name and origin stay.
     pub fn overlay(self, stronger: Self) -> Self {
-        let mut custom_resources = self.custom_resources;
-        custom_resources.extend(stronger.custom_resources);
         let mut methods = self.methods;
         for (name, options) in stronger.methods {
             let weaker = methods.remove(&name).unwrap_or_default();
@@ -152,9 +145,7 @@ impl RunnerOptions {
             origin: self.origin,
             runnable: stronger_of(self.runnable, stronger.runnable),
             required: stronger_of(self.required, stronger.required),
-            cpu: stronger_of(self.cpu, stronger.cpu),
-            nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
-            custom_resources,
+            resources: self.resources.overlay(stronger.resources),
             model: stronger_of(self.model, stronger.model),
             models: stronger_of(self.models, stronger.models),
             found_models: stronger.found_models,

@@ -16,6 +16,16 @@ struct Runners<'a> {
     runners: Vec<Runner<'a>>,
 }
 
+/// How its executors were chosen.
+#[derive(Serialize)]
+struct Plan<'a> {
+    asked: &'a str,
+    found: &'a str,
+    chosen: &'a str,
+    reason: &'a str,
+    warning: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Runner<'a> {
     name: &'a str,
@@ -32,7 +42,7 @@ struct Runner<'a> {
     max_restarts: u32,
     restart_window_s: f64,
     abandoned: u32,
-    plan: &'a str,
+    plan: Plan<'a>,
     executors: Vec<Executor>,
     methods: Vec<Method<'a>>,
     last_exits: Vec<Exit>,
@@ -163,7 +173,13 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         max_restarts: status.budget.max_restarts,
         restart_window_s: status.budget.window.as_secs_f64(),
         abandoned: status.abandoned,
-        plan: &runner.plan,
+        plan: Plan {
+            asked: &runner.plan.asked,
+            found: &runner.plan.found,
+            chosen: &runner.plan.chosen,
+            reason: &runner.plan.reason,
+            warning: runner.plan.warning.as_deref(),
+        },
         executors: executors.collect(),
         methods: runner.methods.iter().map(method).collect(),
         last_exits: exits.collect(),

@@ -7,10 +7,9 @@ use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
 use super::methods::{self, Outputs};
 use super::open::Opener;
-use super::strategy::Placement;
 use super::typed::IntoInputs;
 use super::{OpenContext, Runnable, Runner};
-use crate::device::DeviceName;
+use crate::device::Placement;
 use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
 use crate::value::Signature;
@@ -49,7 +48,7 @@ impl<R: Runnable> LocalRunner<R> {
         let methods = super::declared::<R>(&ctx).map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
         let opener = Opener::new(ctx, methods);
-        let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
+        let place = Placement::cpu(NonZeroUsize::MIN);
         let opened = opener.open(&place).map_err(LocalError::Open)?;
         Ok(Self {
             worker: ModelWorker { model: Box::new(opened), warm_ups: Vec::new() }.into(),

@@ -1,16 +1,15 @@
 //! Opening runnables on executors: the factory that the supervisor holds.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
 use super::methods::Method;
-use super::strategy::Placement;
+use super::pool::on_pool;
 use super::{OpenContext, Runnable};
-use crate::device::{self, DeviceName};
+use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
 use crate::serving::{Answer, CallInput, Model, ModelWorker};
@@ -30,10 +29,12 @@ impl<R: Runnable> Opener<R> {
 
     /// Opens it on this thread.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
-        let device = device::open(&place.device)?;
+        let device = device::open(place.device())?;
+        let others = place.devices.iter().skip(1).map(device::open).collect::<Result<_, _>>()?;
         let ctx = OpenContext {
             params: self.params.clone(),
             device: device.clone(),
+            others,
             threads: place.threads.get(),
             models: self.models.clone(),
         };
@@ -83,8 +84,7 @@ impl<R: Runnable> RunnerFactory<R> {
             runnable: isolated.runnable.clone(),
             params: isolated.params.clone(),
             models: self.opener.models.clone(),
-            device: place.device.clone(),
-            threads: place.threads,
+            place: place.clone(),
             limits: isolated.limits,
         }
     }
@@ -110,11 +110,12 @@ where
 
     /// A GPU's memory may not hold two; what a CPU shares is large.
     fn has_room(&self, slot: usize) -> bool {
-        self.places.get(slot).is_some_and(|place| place.device == DeviceName::Flex)
+        self.places.get(slot).is_some_and(|place| place.device().is_cpu())
     }
 
     fn device(&self, slot: usize) -> String {
-        self.places.get(slot).map_or_else(String::new, |place| place.device.to_string())
+        let devices = self.places.get(slot).map(|place| place.devices.as_slice()).unwrap_or_default();
+        devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// A child process has a device context of its own.
@@ -125,24 +126,10 @@ where
     /// The executor's thread, where it is what runs the runnable, is itself a thread of a rayon pool of its own: Burn's CPU kernels use the pool of the
     /// thread they are called on, and get to it without a hop. The pool ends with the executor.
     fn spawn(&self, slot: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let threads = self.places.get(slot).map_or(NonZeroUsize::MIN, |place| place.threads);
-        if self.isolated.is_some() {
+        let Some(place) = self.places.get(slot).filter(|_| self.isolated.is_none()) else {
             // The threads are in the child.
             return std::thread::Builder::new().name(name).spawn(body).map(drop);
-        }
-        on_pool(threads, name, body)
+        };
+        on_pool(place, name, body)
     }
-}
-
-/// Runs `body` on a thread of a new rayon pool, which ends with it.
-pub(crate) fn on_pool(threads: NonZeroUsize, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.get())
-        .thread_name(move |thread| if thread == 0 { name.clone() } else { format!("{name}.{thread}") })
-        // A panic outside the panic boundary is reported by the executor's supervisor; it must not abort.
-        .panic_handler(|_| ())
-        .build()
-        .map_err(io::Error::other)?;
-    pool.spawn(body);
-    Ok(())
 }

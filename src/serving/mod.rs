@@ -15,6 +15,7 @@ pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use table::Ending;
 pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -24,6 +25,28 @@ use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
 
 use crate::metrics::{Gauge, Metrics};
 use table::Table;
+
+/// How a runner's executors were chosen, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What the runner asks of the machine.
+    pub asked: String,
+    /// What it gets of it.
+    pub found: String,
+    /// What was made of that.
+    pub chosen: String,
+    /// Why.
+    pub reason: String,
+    /// What may not have been meant.
+    pub warning: Option<String>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, found, chosen, reason, .. } = self;
+        write!(f, "{chosen} (asked: {asked}; found: {found}; {reason})")
+    }
+}
 
 /// One runner that has been launched.
 #[derive(Debug)]
@@ -37,7 +60,7 @@ pub struct RunnerEntry {
     /// Whether the server is ready only while this runner is.
     pub required: bool,
     /// How its executors were chosen.
-    pub plan: String,
+    pub plan: Choice,
     pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
 }
 

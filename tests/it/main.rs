@@ -29,6 +29,7 @@ mod orders;
 mod readiness;
 mod refusals;
 mod reload;
+mod resources;
 mod rows;
 mod supervision;
 mod support;

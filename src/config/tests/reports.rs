@@ -23,6 +23,11 @@ runner iris_clf (runnable iris_clf)
   required                  true             default
   cpu                       4                runners.toml:5
   nvidia_gpu                not set          default
+  gpu                       not set          default
+  device                    not set          default
+  strategy                  not set          default
+  workers_per_resource      1                default
+  pin                       false            default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
   model                     not set          default
   models                    [iris:latest]    runners.toml:7

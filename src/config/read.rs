@@ -122,6 +122,7 @@ impl<'a> Reader<'a> {
             strategy: self.take(section, "strategy", values::text),
             workers_per_resource: self.take(section, "workers_per_resource", values::workers_per_resource),
             pin: self.take(section, "pin", values::flag),
+            golden_check: self.take(section, "golden_check", values::flag),
             custom: self.custom_resources(section),
         }
     }
@@ -139,6 +140,7 @@ impl<'a> Reader<'a> {
             origin: None,
             batching: self.take(section, "batching", values::batching),
             max_batch_size: self.take(section, "max_batch_size", values::rows),
+            batch_buckets: self.take(section, "batch_buckets", values::batch_buckets),
             max_latency: self.take(section, "max_latency_ms", values::milliseconds),
             max_queue_size: self.take(section, "max_queue_size", values::rows),
             timeout: self.take(section, "timeout_ms", values::timeout),

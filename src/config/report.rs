@@ -117,6 +117,7 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
         option_row("strategy", asked.strategy.as_ref(), shown),
         row("workers_per_resource", &pick(None, asked.workers_per_resource.as_ref(), 1.0), shown),
         row("pin", &pick(None, asked.pin.as_ref(), false), shown),
+        row("golden_check", &pick(None, asked.golden_check.as_ref(), true), shown),
     ]);
     let resources = asked.custom.iter();
     rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));
@@ -161,6 +162,9 @@ fn method_rows(runner: &RunnerOptions, method: &str, prefix: &str) -> Vec<Row> {
     vec![
         row(key("batching"), &limits.batching, |batching| batching.name().to_owned()),
         row(key("max_batch_size"), &limits.max_batch_size, shown),
+        row(key("batch_buckets"), &limits.batch_buckets, |sizes| {
+            sizes.as_ref().map_or_else(|| "auto".to_owned(), |sizes| format!("{sizes:?}"))
+        }),
         row(key("max_latency_ms"), &limits.max_latency, milliseconds),
         row(key("max_queue_size"), &limits.max_queue_size, shown),
         row(key("timeout_ms"), &limits.timeout, |timeout| milliseconds(&timeout.unwrap_or_default())),

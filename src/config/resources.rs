@@ -112,6 +112,8 @@ pub struct ResourceOptions {
     pub workers_per_resource: Option<Sourced<f64>>,
     /// Whether the executors' threads are bound to cores.
     pub pin: Option<Sourced<bool>>,
+    /// Whether what a GPU computes is compared with the CPU's when a model is opened.
+    pub golden_check: Option<Sourced<bool>>,
 }
 
 impl ResourceOptions {
@@ -127,6 +129,7 @@ impl ResourceOptions {
             strategy: stronger_of(self.strategy, stronger.strategy),
             workers_per_resource: stronger_of(self.workers_per_resource, stronger.workers_per_resource),
             pin: stronger_of(self.pin, stronger.pin),
+            golden_check: stronger_of(self.golden_check, stronger.golden_check),
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct MethodOptions {
     pub batching: Option<Sourced<Batching>>,
     /// The most rows in one batch.
     pub max_batch_size: Option<Sourced<NonZeroUsize>>,
+    /// The numbers of rows that batches are padded to, ascending; none: batches run as they are.
+    pub batch_buckets: Option<Sourced<Vec<NonZeroUsize>>>,
     /// The longest wait for company while an executor is free; at most 365 days.
     pub max_latency: Option<Sourced<Duration>>,
     /// The most rows that may wait.
@@ -45,6 +47,7 @@ impl MethodOptions {
             origin: self.origin.or(stronger.origin),
             batching: stronger_of(self.batching, stronger.batching),
             max_batch_size: stronger_of(self.max_batch_size, stronger.max_batch_size),
+            batch_buckets: stronger_of(self.batch_buckets, stronger.batch_buckets),
             max_latency: stronger_of(self.max_latency, stronger.max_latency),
             max_queue_size: stronger_of(self.max_queue_size, stronger.max_queue_size),
             timeout: stronger_of(self.timeout, stronger.timeout),
@@ -170,6 +173,11 @@ impl RunnerOptions {
         self.required.as_ref().is_none_or(|required| required.value)
     }
 
+    /// Whether what a GPU computes is compared with the CPU's; it is unless somebody says otherwise.
+    pub fn golden_check(&self) -> bool {
+        self.resources.golden_check.as_ref().is_none_or(|check| check.value)
+    }
+
     /// Renames methods that were named in a variable's spelling to the runnable's own names.
     ///
     /// # Errors
@@ -206,6 +214,11 @@ impl RunnerOptions {
                 own.and_then(|own| own.max_batch_size.as_ref()),
                 runner.max_batch_size.as_ref(),
                 default.max_batch_size,
+            ),
+            batch_buckets: pick(
+                own.and_then(|own| own.batch_buckets.clone()).map(some).as_ref(),
+                runner.batch_buckets.clone().map(some).as_ref(),
+                None,
             ),
             max_latency: pick(
                 own.and_then(|own| own.max_latency.as_ref()),
@@ -262,6 +275,8 @@ pub struct EffectiveMethod {
     pub batching: Sourced<Batching>,
     /// The most rows in one batch.
     pub max_batch_size: Sourced<NonZeroUsize>,
+    /// The numbers of rows that batches are padded to; `None`: powers of two on GPUs, and none on the CPU.
+    pub batch_buckets: Sourced<Option<Vec<NonZeroUsize>>>,
     /// The longest wait for company while an executor is free.
     pub max_latency: Sourced<Duration>,
     /// The most rows that may wait.
@@ -272,6 +287,10 @@ pub struct EffectiveMethod {
     pub batch_timeout: Sourced<Option<Duration>>,
     /// Whether a batch that failed is run again.
     pub retry: Sourced<bool>,
+}
+
+fn some<T>(Sourced { value, origin }: Sourced<T>) -> Sourced<Option<T>> {
+    Sourced::new(Some(value), origin)
 }
 
 /// The stronger of two values, the method's own where they are equally strong.

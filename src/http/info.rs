@@ -127,6 +127,8 @@ struct Spec<'a> {
 struct Limits {
     batching: &'static str,
     max_batch_size: usize,
+    /// The numbers of rows that batches are padded to; empty where they run as they are.
+    batch_buckets: Vec<usize>,
     max_latency_ms: f64,
     max_queue_size: usize,
     timeout_ms: Option<f64>,
@@ -196,6 +198,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
         limits: Limits {
             batching: limits.batching.name(),
             max_batch_size: limits.max_batch_size.get(),
+            batch_buckets: method.buckets().sizes().to_vec(),
             max_latency_ms: ms(limits.max_latency),
             max_queue_size: limits.max_queue_size.get(),
             timeout_ms: limits.timeout.map(ms),

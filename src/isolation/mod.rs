@@ -71,6 +71,8 @@ pub(crate) struct Opening {
     pub(crate) models: Vec<LocatedModel>,
     pub(crate) place: Placement,
     pub(crate) limits: Limits,
+    /// Whether what a GPU computes is compared with the CPU's.
+    pub(crate) golden_check: bool,
 }
 
 /// Where the child's own [`AppBuilder`](crate::AppBuilder) has the runnable.

@@ -2,13 +2,14 @@
 //!
 //! In reading order: `runnable` (what users write), `data` and `methods` (the types and functions of its methods),
 //! `builder` (a runner in code), `system`, `resources` and `strategy` (from what the machine has and a runner asks for to
-//! executors), `open` and `pool` (the factory that supervisors hold, the threads of an executor),
+//! executors), `open`, `golden` and `pool` (the factory of supervisors, its check of GPUs, its threads),
 //! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
 //! (from saved models to runners and modules), `onnx` (files that need no code).
 
 mod builder;
 mod data;
 mod dynamic;
+mod golden;
 mod local;
 mod methods;
 mod model;

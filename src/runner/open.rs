@@ -6,13 +6,14 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
+use super::golden;
 use super::methods::Method;
 use super::pool::on_pool;
 use super::{OpenContext, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, Model, ModelWorker};
+use crate::serving::{Answer, CallInput, Model, ModelWorker, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
@@ -20,15 +21,28 @@ pub(crate) struct Opener<R: Runnable> {
     pub(crate) params: R::Params,
     pub(crate) models: Vec<LocatedModel>,
     pub(crate) methods: Arc<[Method<R>]>,
+    /// Whether what a device other than the CPU computes is compared with the CPU's.
+    pub(crate) golden_check: bool,
 }
 
 impl<R: Runnable> Opener<R> {
-    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>) -> Self {
-        Self { params: ctx.params, models: ctx.models, methods: methods.into() }
+    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>, golden_check: bool) -> Self {
+        Self { params: ctx.params, models: ctx.models, methods: methods.into(), golden_check }
     }
 
-    /// Opens it on this thread.
+    /// Opens it on this thread, and makes sure that its device computes what the CPU does.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
+        let mut opened = self.open_unchecked(place)?;
+        if self.golden_check && !place.device().is_cpu() {
+            let methods: Vec<(usize, &str)> =
+                self.methods.iter().map(|method| method.name.as_str()).enumerate().collect();
+            let mut on_cpu = self.open_unchecked(&Placement::cpu(place.threads))?;
+            golden::check(&place.device().to_string(), &methods, &mut opened, &mut on_cpu)?;
+        }
+        Ok(opened)
+    }
+
+    fn open_unchecked(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
         let device = device::open(place.device())?;
         let others = place.devices.iter().skip(1).map(device::open).collect::<Result<_, _>>()?;
         let ctx = OpenContext {
@@ -69,8 +83,8 @@ pub(crate) struct RunnerFactory<R: Runnable> {
     pub(crate) name: String,
     pub(crate) opener: Opener<R>,
     pub(crate) places: Vec<Placement>,
-    /// The methods to warm up, each with the most rows in a batch.
-    pub(crate) warm_ups: Vec<(usize, usize)>,
+    /// How each method is run.
+    pub(crate) setups: Arc<[Setup]>,
     /// How its executors' child processes are started; `None` where they live on threads.
     pub(crate) isolated: Option<Isolated>,
 }
@@ -86,6 +100,7 @@ impl<R: Runnable> RunnerFactory<R> {
             models: self.opener.models.clone(),
             place: place.clone(),
             limits: isolated.limits,
+            golden_check: self.opener.golden_check,
         }
     }
 }
@@ -105,7 +120,7 @@ where
                 isolation::open(isolated, self.opening(isolated, slot, place), signatures)?
             }
         };
-        Ok(ModelWorker { model, warm_ups: self.warm_ups.clone() })
+        Ok(ModelWorker { name: format!("{}/{slot}", self.name), model, setups: Arc::clone(&self.setups) })
     }
 
     /// A GPU's memory may not hold two; what a CPU shares is large.

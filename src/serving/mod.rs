@@ -3,17 +3,19 @@
 //! Nothing here knows what a runnable computes with, nor how calls come in: a call is [`Values`](crate::value::Values)
 //! in and out. The HTTP API and the embedding API both stand on this.
 
+mod buckets;
 mod method;
 mod reload;
 mod table;
 mod worker;
 
 pub(crate) use crate::suggest::suggest;
+pub use buckets::Buckets;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use table::Ending;
-pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
+pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Setup};
 
 use std::fmt;
 use std::pin::Pin;

@@ -49,6 +49,10 @@ fn wrong_values_of_a_runner() {
     check("device = 0", &format!("device: expected {devices}, found 0"));
     check("workers_per_resource = 0", "workers_per_resource: expected a number above 0, at most 1024, found 0");
     check("pin = 1", "pin: expected true or false, found 1");
+    for wrong in ["[8, 1]", "[0, 1]", "[1, 1]", "['1']"] {
+        let expected = "a list of rows in rising order, such as [1, 8, 32], or [] for batches as they are";
+        check(&format!("batch_buckets = {wrong}"), &format!("batch_buckets: expected {expected}, found a list"));
+    }
     check("max_latency_ms = -1", "max_latency_ms: expected a number of milliseconds from 0 to 31536000000, found -1");
     check("timeout_ms = nan", "timeout_ms: expected a number of milliseconds from 0 to 31536000000, found nan");
     check("timeout_ms = 1e18", "timeout_ms: expected a number of milliseconds from 0 to 31536000000, found 1e18");
@@ -85,9 +89,9 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, \
+    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, golden_check, \
         model, models, isolation, memory_limit, nice, \
-        max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, \
+        max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, batch_buckets, \
         max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \
         runnable_method_configs";
     check(
@@ -106,7 +110,7 @@ fn unknown_keys() {
     file("[[runners]]\nname = 'a'\n[[runners.runnable_method_configs]]\nname = 'predict'\ntimeout = 3\n").fails(
         "runners.toml:5: runners[0] \"a\": runnable_method_configs[0] \"predict\": unknown key \"timeout\"; did \
          you mean \"timeout_ms\"? allowed: \
-         name, batching, max_batch_size, max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry",
+         name, batching, max_batch_size, batch_buckets, max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry",
     );
 }
 
@@ -241,8 +245,8 @@ fn variables() {
         "1",
         r#"could mean "Weights" or "weights"; use --set instead"#,
     );
-    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, GPU, DEVICE, STRATEGY, WORKERS_PER_RESOURCE, PIN, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
-        MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, \
+    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, GPU, DEVICE, STRATEGY, WORKERS_PER_RESOURCE, PIN, GOLDEN_CHECK, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
+        MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, BATCH_BUCKETS, MAX_LATENCY_MS, \
         MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY, CUSTOM_RESOURCES, PARAMS, METHODS";
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__MAX_BACH_SIZE",
@@ -252,7 +256,8 @@ fn variables() {
         ),
     );
     check_env("EKIDEN__RUNNERS__IRIS_CLF__NAME", "x", &format!("unknown key \"NAME\"; allowed: {runner}"));
-    let limits = "BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY";
+    let limits =
+        "BATCHING, MAX_BATCH_SIZE, BATCH_BUCKETS, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY";
     check_env("EKIDEN__RUNNERS__IRIS_CLF__METHODS__P", "x", &format!("names no option; allowed: {limits}"));
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__METHODS__P__RETRI",

@@ -116,11 +116,11 @@ fn every_listed_key_is_read() {
     let sample = |key: &str| match key {
         "name" | "runnable" | "model" | "strategy" => "'a'",
         "device" => "'auto'",
-        "models" | keys::METHODS => "[]",
+        "models" | "batch_buckets" | keys::METHODS => "[]",
         "params" | "custom_resources" => "{}",
         "batching" => "'off'",
         "isolation" => "'process'",
-        "required" | "retry" | "pin" => "true",
+        "required" | "retry" | "pin" | "golden_check" => "true",
         _ => "1",
     };
     for key in keys::runner_in_file() {

@@ -44,6 +44,14 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemoryLabels {
+    runner: String,
+    executor: u64,
+    /// "in_use", "reserved" or "peak".
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     outcome: &'static str,
 }
@@ -84,6 +92,7 @@ pub struct Metrics {
     queue_rows: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
     batch_rows_cap: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
     out_of_memory: Family<MethodLabels, Counter>,
+    device_memory: Family<MemoryLabels, gauge::Gauge<i64, AtomicI64>>,
     restarts: Family<RunnerLabels, Counter>,
     exits: Family<ExitLabels, Counter>,
     states: Family<StateLabels, gauge::Gauge<i64, AtomicI64>>,
@@ -101,6 +110,8 @@ pub(crate) enum Gauge<'a> {
     QueueRows(&'a str, &'a str, usize),
     /// The most rows that a batch of a method may have now, of the shape of input that may have the fewest.
     BatchRowsCap(&'a str, &'a str, usize),
+    /// What an executor of a runner has found in use of its device, by the kind of use.
+    DeviceMemory(&'a str, usize, [(&'static str, u64); 3]),
 }
 
 impl Metrics {
@@ -139,6 +150,13 @@ impl Metrics {
             "Batches that their device had too little memory for",
             out_of_memory.clone(),
         );
+        let device_memory = Family::default();
+        registry.register_with_unit(
+            "device_memory",
+            "Memory of an executor's device that this process holds, after its last batch",
+            Unit::Bytes,
+            device_memory.clone(),
+        );
         let restarts = Family::default();
         registry.register("executor_restarts", "Executors rebuilt", restarts.clone());
         let exits = Family::default();
@@ -159,6 +177,7 @@ impl Metrics {
             queue_rows,
             batch_rows_cap,
             out_of_memory,
+            device_memory,
             restarts,
             exits,
             states,
@@ -224,6 +243,12 @@ impl Metrics {
             Gauge::BatchRowsCap(runner, method, rows) => {
                 self.batch_rows_cap.get_or_create(&labels(runner, method)).set(count(rows));
             }
+            Gauge::DeviceMemory(runner, executor, bytes) => {
+                for (kind, bytes) in bytes {
+                    let labels = MemoryLabels { runner: runner.to_owned(), executor: executor as u64, kind };
+                    self.device_memory.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                }
+            }
         }
     }
 
@@ -233,6 +258,7 @@ impl Metrics {
         self.states.clear();
         self.queue_rows.clear();
         self.batch_rows_cap.clear();
+        self.device_memory.clear();
         gauges.for_each(|gauge| self.set(gauge));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;

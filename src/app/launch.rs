@@ -11,7 +11,7 @@ use crate::isolation::{Isolated, Opening};
 use crate::metrics::{Metrics, Padded};
 use crate::models::LocatedModel;
 use crate::runner::{DeclaredMethod, OpenContext, Opener, Plan, Runnable, RunnerFactory, Strategy, Support, declared};
-use crate::serving::{Buckets, MethodHandle, Model, RunnerEntry, Setup};
+use crate::serving::{Buckets, DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
 use crate::value::Signature;
 
 /// A kind of runnable, without its type.
@@ -211,11 +211,14 @@ fn launcher<R: Runnable>(
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
         let Placed { plan, choice } = placed;
         let setups = about.iter().map(|about| about.setup.clone()).collect();
-        let factory = RunnerFactory { name: name.clone(), opener, places: plan.executors, setups, isolated };
+        let memory: Arc<[DeviceMemory]> = plan.executors.iter().map(|_| DeviceMemory::default()).collect();
+        let places = plan.executors;
+        let factory =
+            RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: Arc::clone(&memory) };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, limits })| {
             MethodHandle::new(setup.name, signature, limits, setup.buckets, actor.method(index))
         });
-        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, actor }
+        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, memory, actor }
     }
 }

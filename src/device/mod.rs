@@ -15,7 +15,7 @@ mod presence;
 mod trial;
 
 pub(crate) use fault::{error, exit_of_panic, recognise};
-pub use memory::{DeviceMemory, memory};
+pub(crate) use memory::memory;
 pub use name::{Backend, DeviceName, InvalidDevice};
 pub use place::Placement;
 pub(crate) use presence::open;

@@ -44,6 +44,8 @@ struct Runner<'a> {
     abandoned: u32,
     plan: Plan<'a>,
     executors: Vec<Executor>,
+    /// Of those executors whose devices tell, which the CPU does not.
+    memory: Vec<Memory>,
     methods: Vec<Method<'a>>,
     last_exits: Vec<Exit>,
 }
@@ -62,6 +64,15 @@ struct Exit {
     ago_s: f64,
     kind: &'static str,
     cause: String,
+}
+
+/// What this process holds of an executor's device, as it was after the executor's last batch.
+#[derive(Serialize)]
+struct Memory {
+    executor: usize,
+    in_use_bytes: u64,
+    reserved_bytes: u64,
+    peak_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -156,6 +167,13 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         state: executor.state.name(),
         restarts: executor.restarts,
     });
+    let memory = runner.memory.iter().enumerate().filter(|(_, memory)| memory.reserved() > 0);
+    let memory = memory.map(|(executor, memory)| Memory {
+        executor,
+        in_use_bytes: memory.in_use(),
+        reserved_bytes: memory.reserved(),
+        peak_bytes: memory.peak(),
+    });
     let exits = status.exits.iter().map(|record| Exit {
         executor: record.executor,
         unix_time_s: record.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -183,6 +201,7 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
             warning: runner.plan.warning.as_deref(),
         },
         executors: executors.collect(),
+        memory: memory.collect(),
         methods: runner.methods.iter().map(method).collect(),
         last_exits: exits.collect(),
     }

@@ -30,6 +30,7 @@ pub(super) fn check(
             tracing::debug!("{name} is not compared with the CPU: its inputs cannot be made up");
             continue;
         };
+        tracing::info!("comparing {name} on {device} with the CPU");
         let input = CallInput { values, batching: signature.batching };
         let parts = [Part { input: &input, rows: 0..rows }];
         let Ok(right) = expected.run(method, &parts) else { continue };

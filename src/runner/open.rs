@@ -13,7 +13,7 @@ use super::{OpenContext, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, Model, ModelWorker, Setup};
+use crate::serving::{Answer, CallInput, DeviceMemory, Model, ModelWorker, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
@@ -52,7 +52,7 @@ impl<R: Runnable> Opener<R> {
             threads: place.threads.get(),
             models: self.models.clone(),
         };
-        Ok(Opened { runnable: R::open(&ctx)?, methods: Arc::clone(&self.methods), device })
+        Ok(Opened { runnable: R::open(&ctx)?, methods: Arc::clone(&self.methods), device, memory: None })
     }
 }
 
@@ -61,7 +61,12 @@ pub(crate) struct Opened<R> {
     runnable: R,
     methods: Arc<[Method<R>]>,
     device: Device,
+    /// Told after each batch what the device holds; `None` on the CPU.
+    memory: Option<Memory>,
 }
+
+/// One of the executors' books, and whose it is.
+pub(crate) type Memory = (Arc<[DeviceMemory]>, usize);
 
 impl<R: 'static> Model for Opened<R> {
     fn signature(&self, method: usize) -> Option<&Signature> {
@@ -70,7 +75,14 @@ impl<R: 'static> Model for Opened<R> {
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-        Ok(method.run(&self.runnable, parts, &self.device).map_err(device::recognise)?)
+        let answer = method.run(&self.runnable, parts, &self.device).map_err(device::recognise);
+        if let Some((books, executor)) = &self.memory
+            && let Some(book) = books.get(*executor)
+            && let Some(found) = device::memory(&self.device)
+        {
+            book.found(found.in_use, found.reserved);
+        }
+        Ok(answer?)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
@@ -87,6 +99,8 @@ pub(crate) struct RunnerFactory<R: Runnable> {
     pub(crate) setups: Arc<[Setup]>,
     /// How its executors' child processes are started; `None` where they live on threads.
     pub(crate) isolated: Option<Isolated>,
+    /// What each executor finds in use of its device.
+    pub(crate) memory: Arc<[DeviceMemory]>,
 }
 
 impl<R: Runnable> RunnerFactory<R> {
@@ -114,7 +128,11 @@ where
     fn open(&self, slot: usize) -> Result<ModelWorker, OpenError> {
         let place = self.places.get(slot).ok_or_else(|| OpenError::new("the runner has no such executor"))?;
         let model: Box<dyn Model> = match &self.isolated {
-            None => Box::new(self.opener.open(place)?),
+            None => {
+                let mut opened = self.opener.open(place)?;
+                opened.memory = (!place.device().is_cpu()).then(|| (Arc::clone(&self.memory), slot));
+                Box::new(opened)
+            }
             Some(isolated) => {
                 let signatures = self.opener.methods.iter().map(|method| method.signature.clone()).collect();
                 isolation::open(isolated, self.opening(isolated, slot, place), signatures)?

@@ -132,8 +132,11 @@ impl Resources {
                 format!("this program finds no such GPU on this machine; it needs one of the Cargo features {built_in}")
             }
             there => {
-                let each = there.iter().enumerate().map(|(index, one)| format!("{index}: {} {}", one.device, one.name));
-                format!("there are {}", each.map(|one| one.trim_end().to_owned()).collect::<Vec<_>>().join("; "))
+                let each = there.iter().map(|one| match one.name.as_str() {
+                    "" => one.device.to_string(),
+                    name => format!("{} ({name})", one.device),
+                });
+                format!("this machine has {}", each.collect::<Vec<_>>().join(", "))
             }
         };
         let at = |index: &usize| there.get(*index).map(|one| one.device.clone());
@@ -269,7 +272,7 @@ mod tests {
         );
         check(
             |asked| asked.gpu = Adapters::Named("H100".to_owned()),
-            "gpu = \"H100\": there are 0: wgpu:0 AMD Radeon; 1: wgpu:1 llvmpipe; 2: wgpu:2 AMD Instinct",
+            "gpu = \"H100\": this machine has wgpu:0 (AMD Radeon), wgpu:1 (llvmpipe), wgpu:2 (AMD Instinct)",
         );
         let none = Resources { nvidia_gpu: NvidiaGpus::Count(1), ..Resources::default() };
         let bare = System { cpus: 1.0, ..System::default() };

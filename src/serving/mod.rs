@@ -4,6 +4,7 @@
 //! in and out. The HTTP API and the embedding API both stand on this.
 
 mod buckets;
+mod memory;
 mod method;
 mod reload;
 mod table;
@@ -11,6 +12,7 @@ mod worker;
 
 pub(crate) use crate::suggest::suggest;
 pub use buckets::Buckets;
+pub use memory::DeviceMemory;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
@@ -63,6 +65,8 @@ pub struct RunnerEntry {
     pub required: bool,
     /// How its executors were chosen.
     pub plan: Choice,
+    /// How much of its device's memory each executor has found in use.
+    pub memory: Arc<[DeviceMemory]>,
     pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
 }
 
@@ -254,7 +258,12 @@ impl Serving {
                     Gauge::BatchRowsCap(&runner.name, method.name(), cap),
                 ]
             });
-            std::iter::once(state).chain(methods)
+            let memory = runner.memory.iter().enumerate().filter(|(_, memory)| memory.reserved() > 0);
+            let memory = memory.map(|(executor, memory)| {
+                let bytes = [("in_use", memory.in_use()), ("reserved", memory.reserved()), ("peak", memory.peak())];
+                Gauge::DeviceMemory(&runner.name, executor, bytes)
+            });
+            std::iter::once(state).chain(methods).chain(memory)
         });
         self.metrics.encode(gauges)
     }

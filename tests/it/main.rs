@@ -17,6 +17,8 @@ mod client;
 mod config;
 mod deadlines;
 mod devices;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;

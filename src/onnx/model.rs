@@ -107,6 +107,14 @@ impl Model {
 }
 
 impl Session {
+    /// As [`run`](Self::run), holding no more than so many bytes of values at one time.
+    ///
+    /// # Errors
+    /// As there; [`Fault::TooLarge`](super::Fault::TooLarge) where it would hold more.
+    pub(crate) fn serve(&self, inputs: Vec<Given>, bytes: usize) -> Result<Vec<crate::value::Value>, OpError> {
+        Limits::of_serving(bytes).within(|| self.run(inputs)).0
+    }
+
     /// Runs the graph, and reads what comes out. On the host, a kernel that panics has failed, and nothing is lost with it;
     /// of a GPU nobody knows that, and whoever supervises is to see the panic.
     ///

@@ -9,19 +9,21 @@ use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
 use crate::value::Value;
 
-/// A method whose inputs and outputs are known only when a model has been read.
+/// A method whose inputs and outputs are known only when a model has been read; it is told how many rows they have, which
+/// is one where it has none.
 pub(super) struct Dynamic<F>(pub(super) F);
 
 impl<R, F> Run<R> for Dynamic<F>
 where
-    F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError>,
+    F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError>,
 {
     fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
         let Place { device, signature } = *at;
         let given = |index| given(&InputBatch { parts, index, batching: signature.batching, device });
         let inputs: Result<Vec<Given>, MethodError> = (0..signature.inputs.len()).map(given).collect();
+        let rows = signature.batching.map_or(1, |_| parts.iter().map(|part| part.rows.len()).sum());
         let mut back = ReadBack::default();
-        (self.0)(runnable, inputs?)?.into_iter().for_each(|value| back.host(value));
+        (self.0)(runnable, inputs?, rows)?.into_iter().for_each(|value| back.host(value));
         back.finish()
     }
 }

@@ -303,7 +303,7 @@ impl<R: 'static> Methods<R> {
     /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
     pub(super) fn add_values<F>(&mut self, name: &str, signature: Signature, warm_up: bool, function: F)
     where
-        F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
+        F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
     {
         self.declared.push(Declared {
             name: name.to_owned(),

@@ -128,15 +128,22 @@ impl Worker for ModelWorker {
             let steps =
                 std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
             for rows in steps.chain([most]) {
-                self.warm(method, rows, ran).map_err(|error| match error {
-                    RunError::Lost(Exit::ProcessDied(how)) => {
-                        OpenError::process_died(format!("while it was being warmed up with {rows} rows, {how}"))
+                match self.warm(method, rows, ran) {
+                    Ok(()) => {}
+                    // Larger batches are cut when they come, and what fits is learned.
+                    Err(RunError::OutOfMemory(message)) if rows > 1 => {
+                        tracing::warn!(rows, "batches of so many rows do not fit into memory: {message}");
+                        break;
                     }
-                    error => {
+                    Err(RunError::Lost(Exit::ProcessDied(how))) => {
+                        let how = format!("while it was being warmed up with {rows} rows, {how}");
+                        return Err(OpenError::process_died(how));
+                    }
+                    Err(error) => {
                         let error = CallError::from(error);
-                        OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {error}"))
+                        return Err(OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {error}")));
                     }
-                })?;
+                }
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ mod client;
 mod config;
 mod deadlines;
 mod devices;
+mod graphs;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;
@@ -25,6 +26,7 @@ mod kit;
 mod models;
 mod onnx;
 mod onnx_files;
+mod onnx_memory;
 mod orders;
 mod readiness;
 mod refusals;

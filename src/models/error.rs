@@ -90,6 +90,12 @@ pub enum ModelError {
         /// What was expected and what is there.
         problem: String,
     },
+    /// A file that a runner was prepared for, and that is another one now.
+    #[error("{} has changed since its runner was prepared; `ekiden reload` takes over what it is now", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// An archive that is not whole, or not to be trusted.
     #[error("{} is refused: {problem}; nothing was imported", path.display())]
     Archive {

@@ -16,7 +16,7 @@
 //!
 //! In the order of reading: [`tag`](Tag), `files` and `digest`, [`manifest`](Manifest) with `signature` and [`format`](Format),
 //! [`model`](Model), [`store`](Store); `staging` and `draft` are how a version appears; [`save`](Save), [`import`](Import) and
-//! [`export`](Export) with `archive`; `verify`.
+//! [`export`](Export) with `archive`; `verify`. `located` and `fingerprint` are how a runner holds on to what it was given.
 
 mod archive;
 mod digest;
@@ -24,6 +24,7 @@ mod draft;
 mod error;
 mod export;
 mod files;
+mod fingerprint;
 mod format;
 mod import;
 mod located;

@@ -95,6 +95,11 @@ impl Model {
         &self.path
     }
 
+    /// Whether it is a file that was never imported.
+    pub(super) fn is_loose_file(&self) -> bool {
+        self.is_loose_file
+    }
+
     /// One of its files, by its path in the model: `weights.safetensors`.
     ///
     /// # Errors

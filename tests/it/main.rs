@@ -23,6 +23,7 @@ mod http;
 mod iris;
 mod isolation;
 mod kit;
+mod loose_files;
 mod models;
 mod onnx;
 mod onnx_files;

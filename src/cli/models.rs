@@ -252,6 +252,7 @@ fn as_json(model: &Model) -> Value {
     let spec = |spec: &ekiden::value::ValueSpec| {
         let (dtype, shape) = match spec {
             ekiden::value::ValueSpec::Tensor(tensor) => (Some(tensor.dtype().name()), tensor.shape()),
+            ekiden::value::ValueSpec::Texts(texts) => (Some("string"), Some(texts.shape())),
             _ => (None, None),
         };
         json!({"name": spec.name(), "kind": spec.kind().name(), "dtype": dtype, "shape": shape})

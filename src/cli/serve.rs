@@ -197,6 +197,7 @@ fn example(spec: &ValueSpec) -> String {
     match spec {
         ValueSpec::Tensor(tensor) => tensor_example(tensor),
         ValueSpec::List(_) => "[\"example\"]".to_owned(),
+        ValueSpec::Texts(texts) => serde_json::Value::from(texts.filled("example", 1)).to_string(),
         ValueSpec::Json(_) => "{}".to_owned(),
         ValueSpec::Text(_) | ValueSpec::Bytes(_) => "\"example\"".to_owned(),
     }

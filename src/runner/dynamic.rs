@@ -2,12 +2,12 @@
 
 use ekiden_actors::{MethodError, Part};
 
-use super::data::{Data, InputBatch, ReadBack};
+use super::data::{InputBatch, ReadBack};
 use super::methods::{Place, Run};
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
-use crate::value::Value;
+use crate::value::{Value, texts};
 
 /// A method whose inputs and outputs are known only when a model has been read; it is told how many rows they have, which
 /// is one where it has none.
@@ -31,7 +31,12 @@ where
 /// One input of all calls of a batch as it is, whatever its spec: a tensor, or texts.
 fn given(batch: &InputBatch<'_>) -> Result<Given, MethodError> {
     if matches!(batch.values().next(), Some((Value::List(_), _))) {
-        return Vec::<String>::gather(batch).map(Given::Texts);
+        let rows = batch.values().flat_map(|(value, rows)| match value {
+            Value::List(items) => items.get(rows.clone()).unwrap_or_default(),
+            _ => &[],
+        });
+        let (texts, sizes) = texts::flat(rows).map_err(MethodError::invalid_input)?;
+        return Ok(Given::Texts(texts, sizes));
     }
     let dim = batch.batching.map(|batching| batching.input_dim);
     tensor::gathered(&batch.arrays()?, dim).map(Given::Tensor).map_err(MethodError::failed)

@@ -402,8 +402,8 @@ fn check_batch_dim(what: &str, spec: &ValueSpec, dim: usize) -> Result<(), Strin
             Some(Some(Some(size))) => format!("its batch dimension {dim} must be of any size, but is {size}"),
             Some(None) => format!("it has no batch dimension {dim}"),
         },
-        ValueSpec::List(_) if dim == 0 => return Ok(()),
-        ValueSpec::List(_) => "a list can be batched along dimension 0 only".to_owned(),
+        ValueSpec::List(_) | ValueSpec::Texts(_) if dim == 0 => return Ok(()),
+        ValueSpec::List(_) | ValueSpec::Texts(_) => "a list can be batched along dimension 0 only".to_owned(),
         other => format!("{} cannot be batched", other.kind()),
     };
     Err(format!("{what} \"{}\": {problem}", spec.name()))

@@ -7,7 +7,6 @@ use onnx_ir::{Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 pub const FLOAT: i32 = 1;
 pub const INT64: i32 = 7;
-#[expect(dead_code, reason = "for tests of strings")]
 pub const STRING: i32 = 8;
 
 /// A folder of a test's own, removed with it.

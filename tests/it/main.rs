@@ -28,6 +28,7 @@ mod models;
 mod onnx;
 mod onnx_files;
 mod onnx_memory;
+mod onnx_strings;
 mod orders;
 mod readiness;
 mod refusals;

@@ -155,7 +155,7 @@ impl AppBuilder {
         for (options, kind) in runners {
             sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
         }
-        let mut config = Config::load(sources).map_err(StartError::Config)?;
+        let mut config = Config::load(sources.clone()).map_err(StartError::Config)?;
         for (code, _) in runners {
             let code = code.clone();
             match config.runners.iter_mut().find(|options| options.name == code.name) {
@@ -168,7 +168,7 @@ impl AppBuilder {
         }
         let mut prepared = Vec::new();
         for options in &mut config.runners {
-            let models = match models::locate(options) {
+            let models = match models::locate(options, sources.folder()) {
                 Ok(models) => models,
                 Err(errors) => {
                     problems.extend(errors);

@@ -30,10 +30,11 @@ pub(crate) struct LocatedModel {
 }
 
 impl LocatedModel {
-    /// Looks it up: a tag in the user's store, a path where it is.
-    pub(crate) fn find(asked: String) -> Result<Self, ModelError> {
+    /// Looks it up: a tag in the user's store, a path where it is, from this folder on.
+    pub(crate) fn find(asked: String, from: &Path) -> Result<Self, ModelError> {
         let model = if is_path(&asked) {
-            let path = std::path::absolute(&asked).map_err(ModelError::io("find", Path::new(&asked)))?;
+            let path = from.join(&asked);
+            let path = std::path::absolute(&path).map_err(ModelError::io("find", &path))?;
             Model::open(path)?
         } else {
             Store::open()?.get(&asked)?

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
@@ -44,7 +45,7 @@ impl<R: Runnable> LocalRunner<R> {
             "init_local ignores the runner's resources, strategy and limits: it runs on the CPU, on the caller's thread"
         );
         let asked = runner.model.into_iter().chain(runner.models);
-        let models = asked.map(LocatedModel::find).collect::<Result<_, _>>();
+        let models = asked.map(|asked| LocatedModel::find(asked, Path::new(""))).collect::<Result<_, _>>();
         let ctx = OpenContext::on_host(runner.params, models.map_err(|error| LocalError::Open(error.into()))?);
         let methods = super::declared::<R>(&ctx).map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();

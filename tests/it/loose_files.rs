@@ -82,3 +82,27 @@ fn a_new_child_refuses_a_file_that_has_changed() {
     let error = block_on(app.reload()).expect_err("it is gone").to_string();
     assert!(error.contains("some.onnx"), "{error}");
 }
+
+#[test]
+fn a_relative_path_starts_at_the_file_that_has_it() {
+    let folder = Folder::new("relative");
+    write(&folder, "Neg");
+    let file = folder.0.join("runners.toml");
+    let check = |text: &str, set: Option<&str>| {
+        fs::write(&file, text).expect("is written");
+        let app = App::builder().runnable::<Onnx>("onnx").config_file(&file);
+        let checked = set.into_iter().fold(app, AppBuilder::set).check();
+        checked.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(check("[[runners]]\nname = \"some\"\nmodel = \"some.onnx\"\n", None), Ok(()));
+    assert_eq!(check("[[runners]]\nname = \"some\"\nrunnable = \"onnx\"\nmodels = [\"./some.onnx\"]\n", None), Ok(()));
+    // Nothing of that name lies where the test runs.
+    let set = Some("runners.some.model=some.onnx");
+    let error = check("[[runners]]\nname = \"some\"\nrunnable = \"onnx\"\n", set).expect_err("it is not there");
+    let expected = std::env::current_dir().expect("a folder").join("some.onnx");
+    assert!(
+        error
+            .contains(&format!("--set runners.some.model: runner \"some\": model: cannot read {}", expected.display())),
+        "{error}"
+    );
+}

@@ -8,7 +8,7 @@ fn sent(model: &LocatedModel) -> LocatedModel {
 }
 
 fn find(path: &Path) -> LocatedModel {
-    LocatedModel::find(path.to_str().unwrap().to_owned()).unwrap()
+    LocatedModel::find(path.to_str().unwrap().to_owned(), Path::new("")).unwrap()
 }
 
 #[test]

@@ -44,6 +44,19 @@ pub enum ModelError {
         /// Near names, or the versions that there are.
         hint: String,
     },
+    /// A version that might be the one that is meant cannot be read.
+    #[error(
+        "\"{tag}\" might be {broken}, which is broken: {error}; name another version, or delete that one: \
+             `ekiden models delete {broken}`"
+    )]
+    Broken {
+        /// What was asked for.
+        tag: Tag,
+        /// The version, named in full.
+        broken: Tag,
+        /// What is wrong with it.
+        error: Box<ModelError>,
+    },
     /// Several versions begin like that.
     #[error("\"{tag}\" could be any of {}; write more of it", versions.join(", "))]
     Ambiguous {

@@ -56,7 +56,7 @@ pub use model::Model;
 pub use progress::Progress;
 pub use save::Save;
 pub use signature::MethodSignature;
-pub use store::{Listing, Store};
+pub use store::{Broken, Listing, Store};
 pub use tag::{ModelName, Selector, Tag, Version};
 
 /// Begins to save a model in the user's store: see [`Save`].
@@ -83,11 +83,11 @@ pub fn list() -> Result<Listing, ModelError> {
     Store::open()?.list()
 }
 
-/// Deletes the model of this tag from the user's store, and returns what it was.
+/// Deletes the model of this tag from the user's store, and returns its tag with the version in full.
 ///
 /// # Errors
 /// As of [`Store::delete`].
-pub fn delete(tag: &str) -> Result<Model, ModelError> {
+pub fn delete(tag: &str) -> Result<Tag, ModelError> {
     Store::open()?.delete(tag)
 }
 

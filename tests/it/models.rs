@@ -144,6 +144,46 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
     assert_eq!(output.expect("the program runs").status.code(), Some(2));
 }
 
+#[test]
+fn a_broken_version_is_in_nobodys_way() {
+    let home = Home::new("broken");
+    home.models(&format!("import {IRIS} --name iris_clf --version 1"));
+    let broken = home.0.join("models/iris_clf/2");
+    fs::create_dir(&broken).expect("a folder");
+    fs::write(broken.join("model.toml"), "garbage").expect("is written");
+    let output = home.try_models("list");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((rows.len(), rows[1][1], &rows[2][..]), (3, "1", &["iris_clf", "2", "broken"][..]), "{table}");
+    assert!(stderr(&output).contains("warning: iris_clf:2 is broken: "), "{}", stderr(&output));
+    let output = home.try_models("list --json");
+    let listed: Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    assert_eq!((&listed[0]["broken"], &listed[1]["tag"]), (&Value::Null, &"iris_clf:2".into()), "{listed}");
+    assert!(listed[1]["broken"].as_str().is_some_and(|error| error.contains("model.toml")), "{listed}");
+    for latest in ["get iris_clf", "path iris_clf:latest", "export iris_clf out", "delete iris_clf:latest --yes"] {
+        let error = home.fails(latest, 1);
+        assert!(
+            error.contains("might be iris_clf:2, which is broken")
+                && error.contains("`ekiden models delete iris_clf:2`"),
+            "{error}"
+        );
+    }
+    home.models("get iris_clf:1");
+    assert!(home.fails("delete iris_clf:2", 2).contains("say --yes"));
+    assert_eq!(home.models("delete iris_clf:2 --yes"), "deleted iris_clf:2\n");
+    assert!(home.models("get iris_clf").contains("iris_clf:1"));
+}
+
+#[test]
+fn what_was_done_is_told_to_machines() {
+    let home = Home::new("json");
+    let json = |args: &str| -> Value { serde_json::from_str(&home.models(args)).expect("is JSON") };
+    let imported = json(&format!("import {IRIS} --name iris_clf --version 1 --json"));
+    assert_eq!(imported, json("get iris_clf --json"));
+    assert_eq!(json("export iris_clf out --json"), serde_json::json!({"tag": "iris_clf:1", "path": "out"}));
+    assert_eq!(json("delete iris_clf:1 --yes --json"), serde_json::json!({"tag": "iris_clf:1", "deleted": true}));
+}
+
 /// Starts a program `count` times, and waits for all.
 fn at_once(count: usize, mut command: impl FnMut() -> Command) -> Vec<Output> {
     let children: Vec<Child> = (0..count).map(|_| command().spawn().expect("the program starts")).collect();

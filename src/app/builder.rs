@@ -182,7 +182,8 @@ impl AppBuilder {
                 models::choose_runnable(options, &models);
             }
             let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
-                problems.push(unknown_runnable(options, kinds));
+                let hint = models::not_served(options, &models).unwrap_or_default();
+                problems.push(unknown_runnable(options, kinds) + &hint);
                 continue;
             };
             let which = match own {

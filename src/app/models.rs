@@ -43,6 +43,18 @@ pub(super) fn choose_runnable(options: &mut RunnerOptions, models: &[LocatedMode
     }
 }
 
+/// What is to be said of a runner that has a model, and no runnable that it names.
+pub(super) fn not_served(options: &RunnerOptions, models: &[LocatedModel]) -> Option<String> {
+    let (Some(model), None, [first, ..]) = (&options.model, &options.runnable, models) else { return None };
+    let served: Vec<&str> = SERVED.iter().map(|(format, _)| format.as_str()).collect();
+    Some(format!(
+        "; model \"{}\" is of format {}, and only {} is served without code: name the `runnable` that takes it",
+        model.value,
+        first.format,
+        served.join(", ")
+    ))
+}
+
 fn problem(options: &RunnerOptions, key: &str, origin: &Origin, error: &dyn std::fmt::Display) -> String {
     format!("{origin}: runner \"{}\": {key}: {error}", options.name)
 }

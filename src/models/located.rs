@@ -66,7 +66,7 @@ impl LocatedModel {
 }
 
 /// Whether it is a path rather than a tag: it has a separator, begins with a dot, or ends as a model's file does.
-fn is_path(text: &str) -> bool {
+pub fn is_path(text: &str) -> bool {
     let path = Path::new(text);
     let is_file = Format::of(path).is_some() || path.extension().is_some_and(|extension| extension == ARCHIVE);
     text.contains(std::path::is_separator) || text.starts_with('.') || is_file && !text.contains(':')

@@ -51,6 +51,7 @@ pub use files::{FilePath, MANIFEST};
 pub use format::Format;
 pub use import::Import;
 pub(crate) use located::LocatedModel;
+pub use located::is_path;
 pub use manifest::{FileEntry, Manifest};
 pub use model::Model;
 pub use progress::Progress;

@@ -54,7 +54,7 @@ impl Model {
             })
         })?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let name = ModelName::near(stem).ok_or_else(|| bad("the file's name has no letter or digit"))?;
+        let name = ModelName::near(stem).map_or_else(|| "model".parse(), Ok)?;
         let manifest = Manifest {
             name,
             version: "file".parse()?,

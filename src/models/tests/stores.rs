@@ -39,7 +39,7 @@ fn versions_that_are_made_up_sort_by_time() {
         "{model}"
     );
     let other = store.save("iris").write(write).unwrap();
-    assert_ne!(model.tag(), other.tag());
+    assert!(model.manifest().version < other.manifest().version, "{model} {other}");
     assert_eq!(store.get("iris").unwrap(), other);
     let listed = store.list().unwrap().models;
     assert_eq!(listed, [other, model]);
@@ -300,7 +300,8 @@ fn files_that_are_not_what_they_are_called_are_refused() {
     let missing = store.import(scratch.0.join("none.onnx")).run().unwrap_err().to_string();
     assert!(missing.contains("none.onnx"), "{missing}");
     assert!(matches!(store.import(&scratch.0).run(), Err(ModelError::Format { .. })));
-    assert!(matches!(store.import(scratch.file("+.onnx", "x")).run(), Err(ModelError::Name { .. })));
+    let nameless = store.import(scratch.file("+.onnx", "x")).run().unwrap_err().to_string();
+    assert!(nameless.contains("no name for the model can be made of the file's"), "{nameless}");
     assert!(store.list().unwrap().models.is_empty() && scratch.staged().is_empty());
 }
 

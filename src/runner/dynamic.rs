@@ -3,7 +3,7 @@
 use ekiden_actors::{MethodError, Part};
 
 use super::data::{InputBatch, ReadBack};
-use super::methods::{Place, Run};
+use super::function::{Place, Run};
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};

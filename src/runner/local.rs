@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
-use super::methods::{self, Outputs};
+use super::function::{self, Outputs};
 use super::open::Opener;
 use super::strategy::Placement;
 use super::typed::IntoInputs;
@@ -97,9 +97,9 @@ impl<R: Runnable> LocalMethod<'_, R> {
     /// As for a call to a runner, but for what has to do with queues and supervision. A panic is the caller's.
     pub fn run<I: IntoInputs, O: Outputs>(&self, inputs: I) -> Result<O, CallError> {
         let (name, signature) = &self.runner.names[self.index];
-        methods::check_types::<I::Inputs, O>(signature)
+        function::check_types::<I::Inputs, O>(signature)
             .map_err(|problem| CallError::invalid_input(format!("method \"{name}\": {problem}")))?;
-        let values = methods::values(inputs.into_inputs(), signature)?;
+        let values = function::values(inputs.into_inputs(), signature)?;
         let rows = signature.check_inputs(&values).map_err(CallError::invalid_input)?;
         if rows == 0 {
             let outputs = signature.empty_outputs().map_err(CallError::invalid_input)?;

@@ -1,6 +1,7 @@
 //! Runnables and runners: user code, and how it comes to run on its devices.
 //!
-//! In reading order: `runnable` (what users write), `data` and `methods` (the types and functions of its methods),
+//! In reading order: `runnable` (what users write), `data`, `function` and `methods` (the types, the functions and the declaration of
+//! its methods),
 //! `builder` (a runner in code), `strategy` (from resources to executors), `open` (the factory that supervisors hold),
 //! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
 //! (from saved models to runners and modules), `onnx` (files that need no code).
@@ -8,6 +9,7 @@
 mod builder;
 mod data;
 mod dynamic;
+mod function;
 mod local;
 mod methods;
 mod model;
@@ -22,8 +24,9 @@ mod weights;
 
 pub use builder::{MethodConfig, Runner};
 pub use data::{Data, InputBatch, Json, Kind, ReadBack};
+pub use function::{InputParts, Inputs, MethodFn, Outputs, Slot};
 pub use local::{LocalError, LocalMethod, LocalRunner};
-pub use methods::{InputParts, Inputs, MethodBuilder, MethodFn, Methods, NamedSpec, Outputs, Slot};
+pub use methods::{MethodBuilder, Methods, NamedSpec};
 pub use onnx::{Onnx, OnnxParams};
 pub use rows::Rows;
 pub use runnable::{OpenContext, ResourceKind, Runnable};

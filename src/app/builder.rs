@@ -173,7 +173,7 @@ impl AppBuilder {
         for (options, kind) in runners {
             sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
         }
-        let mut config = Config::load(sources).map_err(StartError::Config)?;
+        let mut config = Config::load(sources.clone()).map_err(StartError::Config)?;
         for (code, _) in runners {
             let code = code.clone();
             match config.runners.iter_mut().find(|options| options.name == code.name) {
@@ -187,7 +187,7 @@ impl AppBuilder {
         let placing = Placing::here(&config.runners, resources, strategies);
         let mut prepared = Vec::new();
         for options in &mut config.runners {
-            let models = match models::locate(options) {
+            let models = match models::locate(options, sources.folder()) {
                 Ok(models) => models,
                 Err(errors) => {
                     problems.extend(errors);
@@ -201,7 +201,8 @@ impl AppBuilder {
                 models::choose_runnable(options, &models);
             }
             let Some(kind) = own.or_else(|| kinds.get(options.runnable())) else {
-                problems.push(unknown_runnable(options, kinds));
+                let hint = models::not_served(options, &models).unwrap_or_default();
+                problems.push(unknown_runnable(options, kinds) + &hint);
                 continue;
             };
             let which = match own {

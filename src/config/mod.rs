@@ -46,6 +46,7 @@ pub use resources::{Adapters, Amount, DeviceChoice, NvidiaGpus, ResourceOptions}
 pub use runner::{EffectiveMethod, MethodOptions, RestartOptions, RunnerOptions};
 pub use server::{LogFormat, ServerConfig};
 pub use sources::Sources;
+pub(crate) use values::{BYTES_RULE, bytes_of};
 
 use read::Reader;
 use tree::Origins;

@@ -1,6 +1,7 @@
 //! From a loose value to a valid one, or to what was expected instead.
 
 use std::num::NonZeroUsize;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
@@ -288,18 +289,26 @@ pub(super) fn memory(value: &Value) -> Parsed<u64> {
         ValueKind::String(text) => text.trim(),
         _ => return count(value, i64::MAX.into()).map(|bytes| bytes.get() as u64),
     };
+    match bytes_of(text) {
+        Some(bytes) => Ok(bytes),
+        None => wrong(value, BYTES_RULE.as_str()),
+    }
+}
+
+/// What a number of bytes is, for messages.
+pub(crate) static BYTES_RULE: LazyLock<String> = LazyLock::new(|| {
+    let units: Vec<&str> = MEMORY_UNITS.iter().map(|(name, _)| *name).collect();
+    format!("bytes above 0: a whole number, or a number with one of {}", units.join(", "))
+});
+
+/// A number of bytes above 0, with its unit: `2GiB`.
+pub(crate) fn bytes_of(text: &str) -> Option<u64> {
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
-    let scale = MEMORY_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
+    let scale = MEMORY_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale)?;
     // Casts of what is too large saturate.
-    let bytes = number.trim().parse::<f64>().ok().zip(scale).map(|(number, scale)| (number * scale as f64) as u64);
-    match bytes {
-        Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => {
-            let units: Vec<&str> = MEMORY_UNITS.iter().map(|(name, _)| *name).collect();
-            wrong(value, format!("bytes above 0: a whole number, or a number with one of {}", units.join(", ")))
-        }
-    }
+    let bytes = (number.trim().parse::<f64>().ok()? * scale as f64) as u64;
+    Some(bytes).filter(|&bytes| bytes > 0)
 }
 
 pub(super) fn log_format(value: &Value) -> Parsed<LogFormat> {

@@ -144,7 +144,7 @@ impl Signature {
         self.outputs
             .iter()
             .map(|spec| match spec {
-                ValueSpec::List(_) => Ok(Value::List(Vec::new())),
+                ValueSpec::List(_) | ValueSpec::Texts(_) => Ok(Value::List(Vec::new())),
                 ValueSpec::Tensor(spec) => {
                     let sizes: Option<Vec<usize>> = spec.shape().and_then(|shape| {
                         shape.iter().enumerate().map(|(at, size)| if at == dim { Some(0) } else { *size }).collect()

@@ -19,14 +19,18 @@ mod deadlines;
 mod devices;
 #[cfg(feature = "wgpu")]
 mod gpu;
+mod graphs;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;
 mod isolation;
 mod kit;
+mod loose_files;
 mod models;
 mod onnx;
 mod onnx_files;
+mod onnx_memory;
+mod onnx_strings;
 mod orders;
 mod readiness;
 mod refusals;

@@ -1,16 +1,19 @@
 //! The models of runners: which they are is settled when an app is prepared, and stays so until it is reloaded.
 
-use crate::config::{Origin, RunnerOptions, Sourced};
+use std::path::Path;
+
+use crate::config::{Layer, Origin, RunnerOptions, Sourced};
 use crate::models::{Format, LocatedModel};
 
 /// What serves a model of a format by itself.
 const SERVED: &[(Format, &str)] = &[(Format::Onnx, "onnx")];
 
-/// Looks up the models that a runner names, that of `model` first, and writes down what they were found to be.
+/// Looks up the models that a runner names, that of `model` first, and writes down what they were found to be. A path in the
+/// configuration's file starts at that file's `folder`, any other at the working directory.
 ///
 /// # Errors
 /// Every model that is not there, with the place that named it.
-pub(super) fn locate(options: &mut RunnerOptions) -> Result<Vec<LocatedModel>, Vec<String>> {
+pub(super) fn locate(options: &mut RunnerOptions, folder: &Path) -> Result<Vec<LocatedModel>, Vec<String>> {
     let one = options.model.iter().map(|model| ("model", &model.value, &model.origin));
     let many = options
         .models
@@ -18,7 +21,8 @@ pub(super) fn locate(options: &mut RunnerOptions) -> Result<Vec<LocatedModel>, V
         .flat_map(|Sourced { value, origin }| value.iter().map(move |model| ("models", model, origin)));
     let (mut located, mut problems) = (Vec::new(), Vec::new());
     for (key, model, origin) in one.chain(many) {
-        match LocatedModel::find(model.clone()) {
+        let start = if origin.layer() == Layer::File { folder } else { Path::new("") };
+        match LocatedModel::find(model.clone(), start) {
             Ok(model) => located.push(model),
             Err(error) => problems.push(problem(options, key, origin, &error)),
         }
@@ -37,6 +41,18 @@ pub(super) fn choose_runnable(options: &mut RunnerOptions, models: &[LocatedMode
     if let Some((_, runnable)) = served {
         options.runnable = Some(Sourced::new((*runnable).to_owned(), model.origin.clone()));
     }
+}
+
+/// What is to be said of a runner that has a model, and no runnable that it names.
+pub(super) fn not_served(options: &RunnerOptions, models: &[LocatedModel]) -> Option<String> {
+    let (Some(model), None, [first, ..]) = (&options.model, &options.runnable, models) else { return None };
+    let served: Vec<&str> = SERVED.iter().map(|(format, _)| format.as_str()).collect();
+    Some(format!(
+        "; model \"{}\" is of format {}, and only {} is served without code: name the `runnable` that takes it",
+        model.value,
+        first.format,
+        served.join(", ")
+    ))
 }
 
 fn problem(options: &RunnerOptions, key: &str, origin: &Origin, error: &dyn std::fmt::Display) -> String {

@@ -1,11 +1,10 @@
 //! `ekiden check`.
 
-use std::path::PathBuf;
+use ekiden::app::AppBuilder;
 
-use super::{ConfigArgs, Failure, app, print};
+use super::{Failure, print};
 
-pub(super) fn check(file: Option<PathBuf>, set: Vec<String>) -> Result<(), Failure> {
-    let (builder, source) = app(ConfigArgs { config: file, set });
+pub(super) fn check((builder, source): (AppBuilder, String)) -> Result<(), Failure> {
     let checked = builder.check()?;
     print(format_args!("{}\n{source} is valid\n", checked.report()))
 }

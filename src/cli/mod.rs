@@ -2,12 +2,14 @@
 
 mod bench;
 mod check;
+mod devices;
 mod log;
 mod models;
 mod random;
 mod report;
 mod runners;
 mod serve;
+mod served;
 mod tune;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use ekiden::runner::Onnx;
 use ekiden::{App, StartError};
 
 use crate::iris::IrisClf;
+use served::ServedArgs;
 
 /// Serves models: every runner method is a supervised batching actor.
 #[derive(Parser)]
@@ -36,17 +39,11 @@ configuration is wrong; 130 a second signal ended a server that was finishing it
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the runners of a configuration, or one ONNX file, over HTTP
+    /// Serve the runners of a configuration, or one ONNX model, over HTTP
     #[command(after_help = serve::EXAMPLES)]
     Serve {
-        /// Serve this ONNX file alone, without a configuration
-        #[arg(value_name = "MODEL.onnx", conflicts_with = "config")]
-        model: Option<PathBuf>,
-        /// What to call its runner [default: the file's name]
-        #[arg(long, value_name = "NAME", requires = "model")]
-        name: Option<String>,
         #[command(flatten)]
-        config: ConfigArgs,
+        served: ServedArgs,
         /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
         #[arg(long, value_name = "ADDRESS:PORT")]
         bind: Option<String>,
@@ -56,13 +53,8 @@ enum Command {
     },
     /// Check a configuration without starting anything, and print every value in effect with where it comes from
     Check {
-        /// The configuration [default: runners.toml of the working directory, else the built-in one]
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Set one option over everything else, such as runners.iris_clf.max_batch_size=20, or one of a method:
-        /// runners.iris_clf.methods.predict.timeout_ms=500
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        set: Vec<String>,
+        #[command(flatten)]
+        served: ServedArgs,
     },
     /// Ask a running server what it serves, and how that does; or give a runner an order
     #[command(args_conflicts_with_subcommands = true)]
@@ -85,6 +77,16 @@ enum Command {
         /// The server's admin listener
         #[arg(long, value_name = "URL", default_value = runners::ADMIN)]
         admin: String,
+    },
+    /// List the devices that runners can be put on
+    #[command(after_help = devices::EXAMPLES)]
+    Devices {
+        /// Run a small product on each, and compare with the CPU's
+        #[arg(long)]
+        test: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// List, show, import, export and delete saved models
     #[command(after_help = models::EXAMPLES)]
@@ -132,14 +134,14 @@ impl From<StartError> for Failure {
 pub(crate) fn run() -> ExitCode {
     App::run_child(|| runnables(App::builder()));
     let done = match Cli::parse().command {
-        Command::Serve { model: Some(file), name, config, bind, admin_bind } => {
-            serve::serve_file(&file, name.as_deref(), config, (bind, admin_bind))
+        Command::Serve { served, bind, admin_bind } => {
+            served.app().and_then(|app| serve::serve(app, (bind, admin_bind)))
         }
-        Command::Serve { model: None, config, bind, admin_bind, .. } => serve::serve(app(config), (bind, admin_bind)),
-        Command::Check { file, set } => check::check(file, set),
+        Command::Check { served } => served.app().and_then(check::check),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_ref(), &url, json),
         Command::Reload { admin } => runners::reload(&admin),
+        Command::Devices { test, json } => devices::devices(test, json),
         Command::Models { command } => models::models(command),
         Command::Bench(args) => bench::bench(&args),
         Command::Tune(args) => tune::tune(&args),

@@ -22,6 +22,7 @@ fn value(spec: &ValueSpec, dimension: Option<usize>, rows: usize, random: &mut R
     Ok(match spec {
         ValueSpec::Tensor(spec) => Value::Tensor(tensor(spec, dimension, rows, random)?),
         ValueSpec::List(_) => Value::List(vec!["example".into(); rows]),
+        ValueSpec::Texts(spec) => Value::List(spec.filled("example", rows)),
         ValueSpec::Json(_) => Value::Json(serde_json::json!({})),
         ValueSpec::Text(_) => Value::Text("example".to_owned()),
         ValueSpec::Bytes(_) => Value::Bytes("example".into()),

@@ -3,55 +3,29 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::time::Instant;
 
 use actix_web::rt::System;
 use ekiden::App;
 use ekiden::app::AppBuilder;
-use ekiden::config::{BindAddress, LogFormat, Origin, RunnerName, Sourced};
+use ekiden::config::{BindAddress, LogFormat, Origin, Sourced};
 use ekiden::http::{self, AccessFormat, ServeOptions};
 use ekiden::serving::{MethodHandle, RunnerEntry};
 use ekiden::value::{TensorSpec, ValueSpec};
 
 use tokio::sync::oneshot;
 
-use super::{ConfigArgs, Failure, log, runnables, tell};
+use super::{Failure, log, tell};
 
 pub(super) const EXAMPLES: &str = "Examples:
   ekiden serve                                   the runners of runners.toml, or the built-in iris classifier
   ekiden serve --config prod.toml --bind 0.0.0.0:3000
   ekiden serve resnet18.onnx                     POST /v1/runners/resnet18/predict
+  ekiden serve churn:latest                      a model of the store
   ekiden serve model.onnx --name churn --set runners.churn.max_batch_size=256";
 
 /// Where to listen, and where to take orders.
 type Binds = (Option<String>, Option<String>);
-
-/// One ONNX file, as a configuration that names nothing else.
-pub(super) fn serve_file(file: &Path, name: Option<&str>, args: ConfigArgs, binds: Binds) -> Result<(), Failure> {
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => runner_name(file),
-    };
-    let name: RunnerName = name.parse().map_err(|error| Failure::Usage(format!("{error}; choose one with --name")))?;
-    let path = file.to_str().ok_or_else(|| Failure::Usage(format!("{}: the path is not UTF-8", file.display())))?;
-    // Within quotes, TOML escapes as JSON does. A name alone would be a tag.
-    let path =
-        serde_json::Value::from(if file.components().count() == 1 { format!("./{path}") } else { path.to_owned() });
-    let text = format!("[[runners]]\nname = \"{name}\"\nrunnable = \"onnx\"\nmodel = {path}\n");
-    let source = file.display().to_string();
-    let builder = App::builder().sources(|sources| sources.text("command line", text)).environment();
-    let builder = args.set.into_iter().fold(builder, AppBuilder::set);
-    serve((runnables(builder), source), binds)
-}
-
-/// The file's name as a runner's: what it may not have becomes `_`.
-fn runner_name(file: &Path) -> String {
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' };
-    let name: String = stem.chars().map(plain).take(63).collect();
-    name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
-}
 
 pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bind): Binds) -> Result<(), Failure> {
     let started = Instant::now();
@@ -137,7 +111,7 @@ fn admin_listener(bind: &Sourced<Option<BindAddress>>) -> Result<Option<TcpListe
 fn describe(app: &App, source: &str, address: SocketAddr) {
     say(format_args!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION")));
     for runner in app.runners().iter() {
-        say(format_args!("  {}: {}", runner.name, runner.plan));
+        say(format_args!("  {}: {}", runner.name, runner.plan.chosen));
         for method in &runner.methods {
             say(format_args!("    {}", signature(method)));
         }
@@ -197,6 +171,7 @@ fn example(spec: &ValueSpec) -> String {
     match spec {
         ValueSpec::Tensor(tensor) => tensor_example(tensor),
         ValueSpec::List(_) => "[\"example\"]".to_owned(),
+        ValueSpec::Texts(texts) => serde_json::Value::from(texts.filled("example", 1)).to_string(),
         ValueSpec::Json(_) => "{}".to_owned(),
         ValueSpec::Text(_) | ValueSpec::Bytes(_) => "\"example\"".to_owned(),
     }

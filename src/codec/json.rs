@@ -64,7 +64,7 @@ fn value(scanner: &mut Scanner<'_>, spec: &ValueSpec) -> Result<Value, DecodeErr
     let what = || format!("input \"{}\"", spec.name());
     match spec {
         ValueSpec::Tensor(spec) => tensor::read(scanner, spec).map(Value::Tensor),
-        ValueSpec::List(_) => {
+        ValueSpec::List(_) | ValueSpec::Texts(_) => {
             expect(b'[', "list, an array")?;
             scanner.serde(what).map(Value::List)
         }

@@ -1,7 +1,7 @@
 //! What a configuration is loaded from.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::env::Names;
 use super::error::{ConfigError, Problem};
@@ -31,7 +31,7 @@ impl Sources {
         Self::default()
     }
 
-    /// Reads this file when loaded; a missing one is an error.
+    /// Reads this file when loaded; a missing one is an error. Relative paths in it start at its folder.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(File::Path(path.into()));
         self
@@ -73,6 +73,14 @@ impl Sources {
     pub fn known_runner(mut self, name: &RunnerName, methods: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.known.entry(name.to_string()).or_default().extend(methods.into_iter().map(Into::into));
         self
+    }
+
+    /// The folder of the file, from where the paths in it lead; empty, the working directory, where there is no file.
+    pub(crate) fn folder(&self) -> &Path {
+        match &self.file {
+            Some(File::Path(path)) => path.parent().unwrap_or(Path::new("")),
+            Some(File::Text { .. }) | None => Path::new(""),
+        }
     }
 
     /// Reads the file. `None`: it could not be read, as reported.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use jiff::Timestamp;
+use jiff::{Span, Timestamp};
 
 use super::files::MANIFEST;
 use super::manifest::Manifest;
@@ -12,8 +12,8 @@ use super::staging::{CommitError, Staging};
 use super::tag::{ModelName, Tag, Version};
 use super::{Model, ModelError, Store};
 
-/// How often a version is made up before it is given up: each is one in 16 million within its second.
-const TRIES: usize = 8;
+/// How often a version is made up before it is given up: each is one in 16 within its microsecond.
+const TRIES: u32 = 64;
 
 /// Writes `model.toml` beside the staged files, and puts all of it in its place. Where no version is given, one is made
 /// up, so that it sorts by time.
@@ -27,7 +27,7 @@ pub(super) fn commit(
     loop {
         manifest.version = match &version {
             Some(version) => version.clone(),
-            None => new_version(manifest.created)?,
+            None => new_version(manifest.created, tries)?,
         };
         write(staging, &manifest)?;
         let folder = store.folder(&manifest.name, &manifest.version);
@@ -60,9 +60,12 @@ pub(super) fn placeholder() -> Result<Version, ModelError> {
     "0".parse()
 }
 
-/// `20261126-143015-4f3a9c`: the time in UTC, and a random number.
-fn new_version(created: Timestamp) -> Result<Version, ModelError> {
-    format!("{}-{:06x}", created.strftime("%Y%m%d-%H%M%S"), fastrand::u32(..1 << 24)).parse()
+/// `20261126-143015-4f3a9c`: the time in UTC, in microseconds at last, in five digits to the base of 16, and one by chance; a
+/// microsecond later for each try that somebody was before.
+fn new_version(created: Timestamp, tries: u32) -> Result<Version, ModelError> {
+    let created = created.checked_add(Span::new().microseconds(tries)).unwrap_or(created);
+    let microsecond = created.subsec_microsecond();
+    format!("{}-{microsecond:05x}{:x}", created.strftime("%Y%m%d-%H%M%S"), fastrand::u8(..16)).parse()
 }
 
 fn write(staging: &Staging, manifest: &Manifest) -> Result<(), ModelError> {

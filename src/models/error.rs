@@ -44,6 +44,19 @@ pub enum ModelError {
         /// Near names, or the versions that there are.
         hint: String,
     },
+    /// A version that might be the one that is meant cannot be read.
+    #[error(
+        "\"{tag}\" might be {broken}, which is broken: {error}; name another version, or delete that one: \
+             `ekiden models delete {broken}`"
+    )]
+    Broken {
+        /// What was asked for.
+        tag: Tag,
+        /// The version, named in full.
+        broken: Tag,
+        /// What is wrong with it.
+        error: Box<ModelError>,
+    },
     /// Several versions begin like that.
     #[error("\"{tag}\" could be any of {}; write more of it", versions.join(", "))]
     Ambiguous {
@@ -89,6 +102,12 @@ pub enum ModelError {
         path: PathBuf,
         /// What was expected and what is there.
         problem: String,
+    },
+    /// A file that a runner was prepared for, and that is another one now.
+    #[error("{} has changed since its runner was prepared; `ekiden reload` takes over what it is now", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
     },
     /// An archive that is not whole, or not to be trusted.
     #[error("{} is refused: {problem}; nothing was imported", path.display())]

@@ -39,6 +39,9 @@ impl<'a> Export<'a> {
         if path.symlink_metadata().is_ok() {
             return Err(ModelError::TargetExists { path: path.to_owned() });
         }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Else the error would name what is being made.
+        parent.metadata().map_err(ModelError::io("write into", parent))?;
         let making = Making::beside(path);
         let mut meter = Meter::new(self.model.manifest().size(), &mut self.progress);
         if path.extension().is_some_and(|extension| extension == ARCHIVE) {
@@ -47,7 +50,6 @@ impl<'a> Export<'a> {
             folder(&self.model, &making.0, &mut meter)?;
         }
         fs::rename(&making.0, path).map_err(ModelError::io("write", path))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         staging::sync_folder(parent)?;
         Ok(self.model)
     }

@@ -226,7 +226,8 @@ fn onnx_problem(onnx: &Path, error: &str) -> ModelError {
 
 fn name_of(path: &Path) -> Result<ModelName, ModelError> {
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    ModelName::near(stem).ok_or_else(|| ModelError::Name { what: "name", found: stem.to_owned() })
+    let problem = "no name for the model can be made of the file's, which has no letter of a to z and no digit: give it one (--name)";
+    ModelName::near(stem).ok_or_else(|| ModelError::Format { path: path.to_owned(), problem: problem.to_owned() })
 }
 
 /// Copies a file into a folder, where it is on the disk when this returns.

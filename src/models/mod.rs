@@ -16,7 +16,7 @@
 //!
 //! In the order of reading: [`tag`](Tag), `files` and `digest`, [`manifest`](Manifest) with `signature` and [`format`](Format),
 //! [`model`](Model), [`store`](Store); `staging` and `draft` are how a version appears; [`save`](Save), [`import`](Import) and
-//! [`export`](Export) with `archive`; `verify`.
+//! [`export`](Export) with `archive`; `verify`. `located` and `fingerprint` are how a runner holds on to what it was given.
 
 mod archive;
 mod digest;
@@ -24,6 +24,7 @@ mod draft;
 mod error;
 mod export;
 mod files;
+mod fingerprint;
 mod format;
 mod import;
 mod located;
@@ -50,12 +51,13 @@ pub use files::{FilePath, MANIFEST};
 pub use format::Format;
 pub use import::Import;
 pub(crate) use located::LocatedModel;
+pub use located::is_path;
 pub use manifest::{FileEntry, Manifest};
 pub use model::Model;
 pub use progress::Progress;
 pub use save::Save;
 pub use signature::MethodSignature;
-pub use store::{Listing, Store};
+pub use store::{Broken, Listing, Store};
 pub use tag::{ModelName, Selector, Tag, Version};
 
 /// Begins to save a model in the user's store: see [`Save`].
@@ -82,11 +84,11 @@ pub fn list() -> Result<Listing, ModelError> {
     Store::open()?.list()
 }
 
-/// Deletes the model of this tag from the user's store, and returns what it was.
+/// Deletes the model of this tag from the user's store, and returns its tag with the version in full.
 ///
 /// # Errors
 /// As of [`Store::delete`].
-pub fn delete(tag: &str) -> Result<Model, ModelError> {
+pub fn delete(tag: &str) -> Result<Tag, ModelError> {
     Store::open()?.delete(tag)
 }
 

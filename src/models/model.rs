@@ -54,7 +54,7 @@ impl Model {
             })
         })?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let name = ModelName::near(stem).ok_or_else(|| bad("the file's name has no letter or digit"))?;
+        let name = ModelName::near(stem).map_or_else(|| "model".parse(), Ok)?;
         let manifest = Manifest {
             name,
             version: "file".parse()?,
@@ -93,6 +93,11 @@ impl Model {
     /// Its folder; for a file that was never imported, that file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is a file that was never imported.
+    pub(super) fn is_loose_file(&self) -> bool {
+        self.is_loose_file
     }
 
     /// One of its files, by its path in the model: `weights.safetensors`.

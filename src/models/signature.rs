@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Batching, DType, Signature, TensorSpec, ValueKind, ValueSpec};
+use crate::value::{Batching, DType, Signature, TensorSpec, TextsSpec, ValueKind, ValueSpec};
 
 /// Any size, in a shape.
 const ANY: &str = "any";
+
+/// The dtype of texts that have a shape.
+const STRING: &str = "string";
 
 /// A method and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +83,18 @@ impl TryFrom<RawSignature> for MethodSignature {
 impl From<&ValueSpec> for RawSpec {
     fn from(spec: &ValueSpec) -> Self {
         let (name, kind) = (spec.name().to_owned(), spec.kind().name().to_owned());
-        let ValueSpec::Tensor(tensor) = spec else { return Self { name, kind, dtype: None, shape: None } };
+        let (dtype, shape) = match spec {
+            ValueSpec::Tensor(tensor) => (tensor.dtype().name(), tensor.shape()),
+            ValueSpec::Texts(texts) => (STRING, Some(texts.shape())),
+            _ => return Self { name, kind, dtype: None, shape: None },
+        };
         // A size that TOML cannot hold is none that a tensor can have.
         let size = |size: &Option<usize>| match size.map(i64::try_from) {
             Some(Ok(size)) => size.into(),
             Some(Err(_)) | None => ANY.into(),
         };
-        let shape = tensor.shape().map(|shape| shape.iter().map(size).collect());
-        Self { name, kind, dtype: Some(tensor.dtype().name().to_owned()), shape }
+        let shape = shape.map(|shape| shape.iter().map(size).collect());
+        Self { name, kind, dtype: Some(dtype.to_owned()), shape }
     }
 }
 
@@ -100,23 +107,30 @@ impl TryFrom<RawSpec> for ValueSpec {
         let at = |problem: String| format!("{name:?}: {problem}");
         let known = KINDS.into_iter().find(|known| known.name() == kind);
         let kind = known.ok_or_else(|| at(format!("kind {kind:?} is none of tensor, list, json, text, bytes")))?;
-        if kind != ValueKind::Tensor {
+        let texts = kind == ValueKind::List && dtype.as_deref() == Some(STRING);
+        if kind != ValueKind::Tensor && !texts {
             return match (dtype, shape) {
                 (None, None) => Ok(Self::of_kind(kind, name)),
                 _ => Err(at(format!("a {kind} has neither dtype nor shape"))),
             };
         }
-        let dtype = dtype.ok_or_else(|| at("a tensor needs a dtype".to_owned()))?;
-        let known = DType::ALL.into_iter().find(|known| known.name() == dtype);
-        let dtype = known.ok_or_else(|| at(format!("there is no dtype {dtype:?}")))?;
-        let Some(shape) = shape else { return Ok(TensorSpec::any_rank(name, dtype).into()) };
         let size = |size: &toml::Value| match size {
             toml::Value::Integer(size) => usize::try_from(*size).ok().map(Some),
             toml::Value::String(any) if any == ANY => Some(None),
             _ => None,
         };
-        let sizes: Option<Vec<Option<usize>>> = shape.iter().map(size).collect();
-        let sizes = sizes.ok_or_else(|| at(format!("a size in a shape is a whole number, or {ANY:?}")))?;
-        Ok(TensorSpec::new(name, dtype, sizes).into())
+        let sizes = |shape: &[toml::Value]| -> Result<Vec<Option<usize>>, String> {
+            let sizes: Option<_> = shape.iter().map(size).collect();
+            sizes.ok_or_else(|| at(format!("a size in a shape is a whole number, or {ANY:?}")))
+        };
+        if texts {
+            let shape = shape.ok_or_else(|| at("a list of texts needs a shape".to_owned()))?;
+            return Ok(TextsSpec::new(&name, sizes(&shape)?).into());
+        }
+        let dtype = dtype.ok_or_else(|| at("a tensor needs a dtype".to_owned()))?;
+        let known = DType::ALL.into_iter().find(|known| known.name() == dtype);
+        let dtype = known.ok_or_else(|| at(format!("there is no dtype {dtype:?}")))?;
+        let Some(shape) = shape else { return Ok(TensorSpec::any_rank(&name, dtype).into()) };
+        Ok(TensorSpec::new(&name, dtype, sizes(&shape)?).into())
     }
 }

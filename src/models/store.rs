@@ -1,6 +1,5 @@
 //! The store: a folder of models, `<name>/<version>/`.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use super::files::MANIFEST;
 use super::staging::{self, Staging};
 use super::tag::{ModelName, Selector, Tag, Version};
 use super::{Export, Import, Model, ModelError, Save};
+use crate::home;
 use crate::suggest::suggest;
 
 /// A folder of models. Any number of processes may use it at once: a version appears whole or not at all, and never
@@ -23,8 +23,19 @@ pub struct Store {
 pub struct Listing {
     /// The models by name, of each the newest version first.
     pub models: Vec<Model>,
-    /// Folders that should be models, and what is wrong with them.
-    pub broken: Vec<ModelError>,
+    /// Folders that should be models, by name.
+    pub broken: Vec<Broken>,
+}
+
+/// A folder where a model should be.
+#[derive(Debug)]
+pub struct Broken {
+    /// What lies there should be called this.
+    pub tag: Tag,
+    /// The folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub error: ModelError,
 }
 
 impl Store {
@@ -33,9 +44,7 @@ impl Store {
     /// # Errors
     /// [`ModelError::NoHome`].
     pub fn open() -> Result<Self, ModelError> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = set("EKIDEN_HOME").or_else(|| set("HOME").map(|home| home.join(".ekiden")));
-        Ok(Self::at(home.ok_or(ModelError::NoHome)?.join("models")))
+        Ok(Self::at(home::folder().ok_or(ModelError::NoHome)?.join("models")))
     }
 
     /// The store in this folder, which is made when the first model is saved.
@@ -93,11 +102,15 @@ impl Store {
                 Ok(model) => listing.models.push(model),
                 // Somebody has deleted it since.
                 Err(ModelError::Io { .. }) if !self.folder(name, &version).exists() => {}
-                Err(error) => listing.broken.push(error),
+                Err(error) => {
+                    let (tag, path) = (Tag::new(name, &version), self.folder(name, &version));
+                    listing.broken.push(Broken { tag, path, error });
+                }
             }
         }
         let age = |model: &Model| (model.manifest().created, model.manifest().version.clone());
         listing.models.sort_by_key(|model| std::cmp::Reverse(age(model)));
+        listing.broken.sort_by(|one, other| one.tag.cmp(&other.tag));
         Ok(listing)
     }
 
@@ -106,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ModelError`]: it is no tag, there is no such model, there are several, or it cannot be read. Where a version is
-    /// broken and might be the latest, an older one is not taken for it.
+    /// broken and might be the one that is meant, another one is not taken for it.
     pub fn get(&self, tag: &str) -> Result<Model, ModelError> {
         self.find(&tag.parse()?)
     }
@@ -116,23 +129,20 @@ impl Store {
     /// # Errors
     /// As there.
     pub fn find(&self, tag: &Tag) -> Result<Model, ModelError> {
-        if let Selector::Version(version) = &tag.version
-            && let Ok(exact) = version.parse::<Version>()
-            && self.folder(&tag.name, &exact).is_dir()
-        {
-            return self.version(&tag.name, &exact);
+        if let Some((version, _)) = self.exact(tag) {
+            return self.version(&tag.name, &version);
         }
-        let Listing { models, broken } = self.versions(&tag.name)?;
-        let begins = |model: &Model| match &tag.version {
-            Selector::Latest => true,
-            Selector::Version(version) => model.manifest().version.as_str().starts_with(version),
+        let Listing { models, mut broken } = self.versions(&tag.name)?;
+        let begins = |found: &Tag| match (&tag.version, &found.version) {
+            (Selector::Latest, _) => true,
+            (Selector::Version(begin), Selector::Version(version)) => version.starts_with(begin),
+            (Selector::Version(_), Selector::Latest) => false,
         };
-        if tag.version == Selector::Latest
-            && let Some(error) = broken.into_iter().next()
-        {
-            return Err(error);
+        broken.retain(|broken| begins(&broken.tag));
+        if let Some(Broken { tag: broken, error, .. }) = broken.into_iter().next() {
+            return Err(ModelError::Broken { tag: tag.clone(), broken, error: Box::new(error) });
         }
-        let mut found: Vec<&Model> = models.iter().filter(|model| begins(model)).collect();
+        let mut found: Vec<&Model> = models.iter().filter(|model| begins(&model.tag())).collect();
         if tag.version == Selector::Latest {
             found.truncate(1);
         }
@@ -148,21 +158,37 @@ impl Store {
         }
     }
 
-    /// Deletes the model of this tag, at once for everybody, and returns what it was.
+    /// Deletes the model of this tag, at once for everybody, and returns its tag with the version in full. What is named in
+    /// full may be broken.
     ///
     /// # Errors
     /// As of [`get`](Self::get), or what the system refused.
-    pub fn delete(&self, tag: &str) -> Result<Model, ModelError> {
-        let model = self.get(tag)?;
+    pub fn delete(&self, tag: &str) -> Result<Tag, ModelError> {
+        let tag: Tag = tag.parse()?;
+        let (tag, folder) = match self.exact(&tag) {
+            Some((version, folder)) => (Tag::new(&tag.name, &version), folder),
+            None => {
+                let model = self.find(&tag)?;
+                (model.tag(), model.path().to_owned())
+            }
+        };
+        let folder = folder.as_path();
         let staging = Staging::begin(&self.root)?;
-        let folder = model.path();
         fs::rename(folder, staging.folder().join("deleted")).map_err(ModelError::io("delete", folder))?;
         if let Some(name) = folder.parent() {
             staging::sync_folder(name)?;
             // It stays where it has other versions.
             let _ = fs::remove_dir(name);
         }
-        Ok(model)
+        Ok(tag)
+    }
+
+    /// The version that a tag names in full, and its folder, if there is one.
+    fn exact(&self, tag: &Tag) -> Option<(Version, PathBuf)> {
+        let Selector::Version(version) = &tag.version else { return None };
+        let version: Version = version.parse().ok()?;
+        let folder = self.folder(&tag.name, &version);
+        folder.is_dir().then_some((version, folder))
     }
 
     /// Where a version lies, or would.

@@ -86,6 +86,8 @@ pub(crate) struct OpError {
 pub(crate) enum Fault {
     /// The inputs': other inputs may work.
     Caller,
+    /// The inputs', all together: fewer rows may work.
+    TooLarge,
     /// The graph's.
     Graph,
     /// The device's.
@@ -100,6 +102,11 @@ impl OpError {
     /// An error that other inputs would not have caused.
     pub(super) fn caller(message: impl Into<String>) -> Self {
         Self { message: message.into(), fault: Fault::Caller }
+    }
+
+    /// An error that smaller inputs, or fewer rows, would not have caused.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self { message: message.into(), fault: Fault::TooLarge }
     }
 
     pub(super) fn device(error: &ExecutionError) -> Self {

@@ -119,13 +119,15 @@ impl Graph {
         if inputs.len() != self.inputs.len() || captured.len() != self.captures.len() {
             return Err(OpError::new(format!("the graph has {} inputs, found {}", self.inputs.len(), inputs.len())));
         }
+        let mut held = Held::new(self.constants.len());
         for (slot, value) in self.inputs.iter().zip(inputs) {
+            held.set(*slot, value.bytes())?;
             values[*slot] = Some(value);
         }
+        // What the graph around this one holds is counted there.
         for ((_, slot), value) in self.captures.iter().zip(captured) {
             values[*slot] = Some(value.clone());
         }
-        let mut held = Held::new(self.constants.len());
         for step in &self.steps {
             limits::step()?;
             let outputs = self.call(step, &mut values)?;

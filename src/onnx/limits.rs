@@ -1,5 +1,6 @@
-//! How much memory and time a graph may take. While it is loaded and tried it is given less than when it serves: whatever
-//! a file asks for, loading ends soon, and in bounded memory.
+//! How much memory and time a graph may take. While it is loaded and tried it is given little time: whatever a file asks
+//! for, loading ends soon, and in bounded memory. When it serves, whatever its inputs ask for, it holds no more than so many
+//! bytes at once.
 //!
 //! What is allowed belongs to the thread that runs the graph, for as long as [`Limits::within`] lasts.
 
@@ -20,6 +21,12 @@ pub(super) const MOST_ELEMENTS: usize = if FUZZED { 1 << 20 } else { 1 << 30 };
 
 /// Bytes of the constants that are computed, whatever the file has.
 pub(super) const ROOM: usize = if TESTED { 16 << 20 } else { 64 << 20 };
+
+/// Bytes of all values of a run at one time while the graph serves, unless the operator says otherwise: 4 GiB.
+pub(crate) const SERVED: usize = if FUZZED { 1 << 26 } else { 4 << 30 };
+
+/// What an element is taken for before it is known how large it is: the widest one.
+const WIDEST: usize = size_of::<f64>();
 
 /// Elements of one tensor while a graph is tried.
 const MOST_TRIED: usize = MOST_ELEMENTS >> 2;
@@ -60,7 +67,7 @@ pub(super) struct Limits {
 }
 
 thread_local! {
-    static CURRENT: Cell<Limits> = const { Cell::new(Limits::SERVING) };
+    static CURRENT: Cell<Limits> = const { Cell::new(Limits::NONE) };
 }
 
 /// Puts back what was allowed before, even where what it was for panics.
@@ -73,7 +80,8 @@ impl Drop for Restore {
 }
 
 impl Limits {
-    const SERVING: Self = Self {
+    /// For what is no run: one tensor is bounded, and no more.
+    const NONE: Self = Self {
         elements: MOST_ELEMENTS,
         steps: usize::MAX,
         work: usize::MAX,
@@ -83,17 +91,22 @@ impl Limits {
         short: false,
     };
 
+    /// For a run that serves calls, and may hold so many bytes.
+    pub(super) fn of_serving(bytes: usize) -> Self {
+        Self { bytes, ..Self::NONE }
+    }
+
     /// For the constants of a file.
     pub(super) fn of_constants() -> Self {
         let until = Instant::now().checked_add(TIME_OF_CONSTANTS);
-        Self { steps: STEPS_OF_CONSTANTS, work: WORK_OF_CONSTANTS, bytes: MOST_HELD, until, ..Self::SERVING }
+        Self { steps: STEPS_OF_CONSTANTS, work: WORK_OF_CONSTANTS, bytes: MOST_HELD, until, ..Self::NONE }
     }
 
     /// For trials.
     pub(super) fn of_trials() -> Self {
         let until = Instant::now().checked_add(TIME_OF_TRIALS);
         let (elements, steps, work, bytes) = (MOST_TRIED, STEPS_OF_TRIALS, WORK_OF_TRIALS, MOST_HELD);
-        Self { elements, steps, work, bytes, until, ..Self::SERVING }
+        Self { elements, steps, work, bytes, until, ..Self::NONE }
     }
 
     /// The same, with tensors of no more elements than so many.
@@ -121,21 +134,38 @@ fn fall_short() {
     CURRENT.set(Limits { short: true, ..CURRENT.get() });
 }
 
-/// The number of elements, if one tensor may have so many. Dimensions of size 0 are no reason for others to be endless.
+/// The number of elements, if one tensor may have so many and there is memory left for it. Asked before memory is taken.
+/// Dimensions of size 0 are no reason for others to be endless.
+///
+/// # Errors
+/// Where it would be too large: that is due to the inputs, as what depends on none was computed when the graph was loaded.
 pub(super) fn count(dims: &[usize]) -> Result<usize> {
     if dims.len() > MOST_DIMS {
         return Err(OpError::new(format!("{} dimensions are not supported, only up to {MOST_DIMS}", dims.len())));
     }
-    let most = CURRENT.get().elements;
+    let Limits { elements: most, bytes, held, .. } = CURRENT.get();
     let room = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
-    match room {
-        Some(room) if room <= most => Ok(if dims.contains(&0) { 0 } else { room }),
+    let elements = match room {
+        Some(room) if room <= most => room,
         Some(room) if room <= MOST_ELEMENTS => {
             fall_short();
-            Err(OpError::new(format!("a tensor of shape {dims:?} has more than the {most} elements there are now")))
+            let problem = format!("a tensor of shape {dims:?} has more than the {most} elements there are now");
+            return Err(OpError::too_large(problem));
         }
-        _ => Err(OpError::new(format!("a tensor of shape {dims:?} has more than {MOST_ELEMENTS} elements"))),
+        _ => {
+            let problem = format!("a tensor of shape {dims:?} has more than {MOST_ELEMENTS} elements");
+            return Err(OpError::too_large(problem));
+        }
+    };
+    let asked = elements.saturating_mul(WIDEST);
+    if asked > bytes.saturating_sub(held) {
+        fall_short();
+        return Err(OpError::too_large(format!(
+            "a tensor of shape {dims:?} may take {asked} bytes beside the {held} that there are, and the graph may hold \
+             {bytes} at one time"
+        )));
     }
+    Ok(if dims.contains(&0) { 0 } else { elements })
 }
 
 /// Checks what a step is about to do: the product of these numbers is how many products it sums up, or the like.
@@ -187,7 +217,8 @@ impl Held {
             return Ok(());
         }
         fall_short();
-        Err(OpError::new(format!("its values take more than {} bytes at one time", limits.bytes)))
+        let Limits { held, bytes, .. } = limits;
+        Err(OpError::too_large(format!("its values take {held} bytes at one time, and the graph may hold {bytes}")))
     }
 }
 

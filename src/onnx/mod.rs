@@ -25,5 +25,6 @@ mod value;
 
 pub(crate) use error::{Fault, OpError};
 pub(crate) use file::external_files;
+pub(crate) use limits::SERVED;
 pub(crate) use model::{Given, Model, Session};
 pub(crate) use probe::{Description, signature};

@@ -42,8 +42,8 @@ pub(crate) struct Model {
 pub(crate) enum Given {
     /// A tensor; of shape `[1]` where a scalar is meant.
     Tensor(TensorData),
-    /// Strings, one a row.
-    Texts(Vec<String>),
+    /// Strings side by side, and the sizes of a row of them; none where a row is one.
+    Texts(Vec<String>, Vec<usize>),
 }
 
 /// A model on a device.
@@ -107,6 +107,14 @@ impl Model {
 }
 
 impl Session {
+    /// As [`run`](Self::run), holding no more than so many bytes of values at one time.
+    ///
+    /// # Errors
+    /// As there; [`Fault::TooLarge`](super::Fault::TooLarge) where it would hold more.
+    pub(crate) fn serve(&self, inputs: Vec<Given>, bytes: usize) -> Result<Vec<crate::value::Value>, OpError> {
+        Limits::of_serving(bytes).within(|| self.run(inputs)).0
+    }
+
     /// Runs the graph, and reads what comes out. On the host, a kernel that panics has failed, and nothing is lost with it;
     /// of a GPU nobody knows that, and whoever supervises is to see the panic.
     ///
@@ -131,9 +139,11 @@ impl Session {
                 count(data.shape())?;
                 Ok(Value::Tensor(Tensor::from_data(data, *rank == Some(0), &self.device)))
             }
-            Given::Texts(texts) => {
-                let mut dims = vec![1; rank.unwrap_or(1).max(1)];
-                dims[0] = texts.len();
+            Given::Texts(texts, sizes) => {
+                let each = sizes.iter().product::<usize>().max(1);
+                let mut dims = [&[texts.len() / each], &sizes[..]].concat();
+                // A text stands for a row of one.
+                dims.resize(rank.unwrap_or(1).max(dims.len()), 1);
                 Ok(Value::Strings(Strings::new(texts, dims)))
             }
         });
@@ -141,18 +151,16 @@ impl Session {
     }
 }
 
-/// What goes out of the graph: strings row by row.
+/// What goes out of the graph: strings row by row, in lists where a row is no single one.
 fn read(value: Value) -> Result<crate::value::Value, OpError> {
     match value {
         Value::Tensor(tensor) => tensor.to_array().map(crate::value::Value::Tensor),
         Value::Strings(strings) => {
-            let rows = strings.dims.first().copied().unwrap_or(1);
-            let each = strings.items.len().checked_div(rows).unwrap_or(0);
-            let text = |text: &String| serde_json::Value::from(text.as_str());
-            let rows = match each {
-                1 => strings.items.iter().map(text).collect(),
-                _ => strings.items.chunks(each.max(1)).map(|row| row.iter().map(text).collect()).collect(),
-            };
+            let mut rows: Vec<serde_json::Value> = strings.items.iter().map(|text| text.as_str().into()).collect();
+            for &size in strings.dims.iter().skip(1).rev() {
+                // Of nothing, there is nothing to be said.
+                rows = rows.chunks(size.max(1)).map(|row| row.iter().cloned().collect()).collect();
+            }
             Ok(crate::value::Value::List(rows))
         }
         other => Err(OpError::new(format!("an output is {}", other.name()))),

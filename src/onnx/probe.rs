@@ -13,7 +13,7 @@ use super::file::contained;
 use super::limits::{Limits, MOST_GIVEN, count};
 use super::model::{Given, Model, Port, Session};
 use crate::transfer;
-use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueSpec};
+use crate::value::{Array, Batching, DType, Signature, TensorSpec, TextsSpec, Value, ValueSpec};
 
 /// Sizes to try where the file leaves one open that is not the batch's: a sequence's length, an image's side.
 const SIZES: [usize; 6] = [8, 32, 1, 2, 64, 224];
@@ -36,7 +36,8 @@ pub(crate) struct Description {
 #[derive(Clone)]
 enum Trial {
     Array(Array),
-    Texts(Vec<String>),
+    /// With their shape.
+    Texts(Vec<String>, Vec<usize>),
 }
 
 impl Trial {
@@ -45,7 +46,7 @@ impl Trial {
     fn random(port: &Port, dims: &[usize], scales: &[f32], rng: &mut Rng) -> Option<Self> {
         let count = count(dims).ok()?;
         let Some(dtype) = port.dtype else {
-            return Some(Self::Texts((0..dims.first().copied().unwrap_or(1)).map(|_| "a".to_owned()).collect()));
+            return Some(Self::Texts(vec!["a".to_owned(); count], dims.to_vec()));
         };
         let each = count / dims.first().copied().unwrap_or(1).max(1);
         macro_rules! of {
@@ -78,14 +79,18 @@ impl Trial {
     fn row(&self, row: usize) -> Option<Self> {
         match self {
             Self::Array(array) => array.slice(0, row..row + 1).map(Self::Array),
-            Self::Texts(texts) => texts.get(row).map(|text| Self::Texts(vec![text.clone()])),
+            Self::Texts(texts, dims) => {
+                let each = texts.len() / dims.first()?;
+                let own = texts.get(row * each..(row + 1) * each)?;
+                Some(Self::Texts(own.to_vec(), [&[1], &dims[1..]].concat()))
+            }
         }
     }
 
     fn given(&self) -> Given {
         match self {
             Self::Array(array) => Given::Tensor(transfer::whole_data(array)),
-            Self::Texts(texts) => Given::Texts(texts.clone()),
+            Self::Texts(texts, dims) => Given::Texts(texts.clone(), dims.get(1..).unwrap_or_default().to_vec()),
         }
     }
 }
@@ -148,7 +153,7 @@ impl Model {
         if let Some(error) = last.filter(|error| outputs.is_none() && *error != problem) {
             problem = format!("{problem}; and it does not run on inputs as the file describes them: {error}");
         }
-        let inputs = self.inputs.iter().map(|port| spec(port, port.dims.clone())).collect();
+        let inputs = self.inputs.iter().map(|port| input_spec(port, port.dims.clone())).collect();
         let specs = self
             .outputs
             .iter()
@@ -172,6 +177,11 @@ impl Model {
         if let (Some(open), Some(fixed)) = (self.inputs.iter().find(open), self.inputs.iter().find(fixed)) {
             let (open, fixed) = (&open.name, &fixed.name);
             return Some(format!("input \"{open}\" has any number of rows, and input \"{fixed}\" always the same"));
+        }
+        // Calls that may share a batch are told apart by the shapes of tensors.
+        let ragged = |port: &&Port| port.dtype.is_none() && port.dims.iter().flatten().skip(1).any(Option::is_none);
+        if let Some(port) = self.inputs.iter().find(ragged) {
+            return Some(format!("the rows of input \"{}\" are any number of texts", port.name));
         }
         let scalar = |port: &&Port| port.dims.as_ref().is_none_or(Vec::is_empty);
         let port = self.inputs.iter().find(scalar)?;
@@ -243,7 +253,7 @@ impl Model {
         let free = |dims: Option<Vec<Option<usize>>>| {
             dims.map(|dims| dims.into_iter().enumerate().map(|(at, dim)| if at == 0 { None } else { dim }).collect())
         };
-        let inputs: Vec<ValueSpec> = self.inputs.iter().map(|port| spec(port, free(port.dims.clone()))).collect();
+        let inputs: Vec<ValueSpec> = self.inputs.iter().map(|port| input_spec(port, free(port.dims.clone()))).collect();
         let outputs = self
             .outputs
             .iter()
@@ -269,6 +279,14 @@ fn observed(port: &Port, value: Option<&Value>) -> Option<Vec<Option<usize>>> {
     let said = port.dims.as_ref().filter(|dims| dims.len() == found.len());
     let size = |(at, &size): (usize, &usize)| said.and_then(|dims| dims[at]).filter(|&said| said == size);
     Some(found.iter().enumerate().map(size).collect())
+}
+
+/// Of an input, the sizes of texts are known, too.
+fn input_spec(port: &Port, dims: Option<Vec<Option<usize>>>) -> ValueSpec {
+    match (port.dtype, dims) {
+        (None, Some(dims)) => TextsSpec::new(&port.name, dims).into(),
+        (_, dims) => spec(port, dims),
+    }
 }
 
 fn spec(port: &Port, dims: Option<Vec<Option<usize>>>) -> ValueSpec {

@@ -2,15 +2,16 @@
 
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
 
 use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
-use super::methods::{self, Outputs};
+use super::function::{self, Outputs};
 use super::open::Opener;
-use super::strategy::Placement;
 use super::typed::IntoInputs;
 use super::{OpenContext, Runnable, Runner};
-use crate::device::DeviceName;
+use crate::device::Placement;
 use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
 use crate::value::Signature;
@@ -44,15 +45,15 @@ impl<R: Runnable> LocalRunner<R> {
             "init_local ignores the runner's resources, strategy and limits: it runs on the CPU, on the caller's thread"
         );
         let asked = runner.model.into_iter().chain(runner.models);
-        let models = asked.map(LocatedModel::find).collect::<Result<_, _>>();
+        let models = asked.map(|asked| LocatedModel::find(asked, Path::new(""))).collect::<Result<_, _>>();
         let ctx = OpenContext::on_host(runner.params, models.map_err(|error| LocalError::Open(error.into()))?);
         let methods = super::declared::<R>(&ctx).map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
-        let opener = Opener::new(ctx, methods);
-        let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
+        let opener = Opener::new(ctx, methods, false);
+        let place = Placement::cpu(NonZeroUsize::MIN);
         let opened = opener.open(&place).map_err(LocalError::Open)?;
         Ok(Self {
-            worker: ModelWorker { model: Box::new(opened), warm_ups: Vec::new() }.into(),
+            worker: ModelWorker { name: "local".to_owned(), model: Box::new(opened), setups: Arc::default() }.into(),
             names,
             runnable: PhantomData,
         })
@@ -96,9 +97,9 @@ impl<R: Runnable> LocalMethod<'_, R> {
     /// As for a call to a runner, but for what has to do with queues and supervision. A panic is the caller's.
     pub fn run<I: IntoInputs, O: Outputs>(&self, inputs: I) -> Result<O, CallError> {
         let (name, signature) = &self.runner.names[self.index];
-        methods::check_types::<I::Inputs, O>(signature)
+        function::check_types::<I::Inputs, O>(signature)
             .map_err(|problem| CallError::invalid_input(format!("method \"{name}\": {problem}")))?;
-        let values = methods::values(inputs.into_inputs(), signature)?;
+        let values = function::values(inputs.into_inputs(), signature)?;
         let rows = signature.check_inputs(&values).map_err(CallError::invalid_input)?;
         if rows == 0 {
             let outputs = signature.empty_outputs().map_err(CallError::invalid_input)?;

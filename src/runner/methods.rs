@@ -1,17 +1,16 @@
-//! A runnable's methods: how they are declared, and how they run on a batch.
+//! A runnable's methods: how they are declared, and what has been checked of that.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use burn::tensor::Device;
-use ekiden_actors::{CallError, Fault, MethodError, Part};
+use ekiden_actors::{MethodError, Part};
 
-use super::data::{Data, InputBatch, ReadBack};
 use super::dynamic::Dynamic;
+use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
-use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec, Values};
+use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
 #[derive(Clone, Debug)]
@@ -37,225 +36,6 @@ impl From<&str> for NamedSpec {
 impl From<String> for NamedSpec {
     fn from(name: String) -> Self {
         Self::Name(name)
-    }
-}
-
-/// Runs one method on a batch.
-pub(super) trait Run<R> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError>;
-}
-
-/// Where a batch runs, and what its values look like.
-pub(super) struct Place<'a> {
-    pub(super) device: &'a Device,
-    pub(super) signature: &'a Signature,
-}
-
-/// A function that can be a method: it takes `&self` and up to six [`Data`] parameters, and returns
-/// one [`Data`], a tuple of them, or [`Rows`](super::Rows) of either.
-pub trait MethodFn<R, A>: Send + Sync + 'static {
-    /// What it returns.
-    type Output: Outputs;
-    /// What it takes.
-    type Inputs: Inputs;
-
-    /// Calls it.
-    ///
-    /// # Errors
-    /// The method's own.
-    fn call(&self, runnable: &R, inputs: Self::Inputs) -> Result<Self::Output, MethodError>;
-}
-
-type Check = fn(&ValueSpec) -> Result<(), String>;
-
-/// One parameter or result: how to name it, and how to check its spec.
-#[derive(Debug)]
-pub struct Slot {
-    default: fn(String) -> ValueSpec,
-    check: Check,
-}
-
-impl Slot {
-    pub(super) fn of<T: Data>() -> Self {
-        Self { default: T::default_spec, check: T::check_spec }
-    }
-}
-
-/// A method's parameters: one [`Data`] in a tuple of its own, or several.
-pub trait Inputs: Sized + Send + 'static {
-    /// Its slots, in order.
-    fn slots() -> Vec<Slot>;
-    /// Makes the parameters from a batch.
-    ///
-    /// # Errors
-    /// As [`Data::gather`].
-    fn gather(parts: &InputParts<'_>) -> Result<Self, MethodError>;
-    /// What a caller gives.
-    ///
-    /// # Errors
-    /// As [`Data::into_value`].
-    fn into_values(self) -> Result<Values, String>;
-}
-
-/// All inputs of a batch.
-pub struct InputParts<'a> {
-    parts: &'a [Part<'a, CallInput>],
-    at: &'a Place<'a>,
-}
-
-impl InputParts<'_> {
-    fn input<T: Data>(&self, index: usize) -> Result<T, MethodError> {
-        let Place { device, signature } = *self.at;
-        T::gather(&InputBatch { parts: self.parts, index, batching: signature.batching, device }).map_err(|error| {
-            let name = signature.inputs.get(index).map_or("", ValueSpec::name);
-            let problem = format!("input \"{name}\": {error}");
-            match error.fault() {
-                Fault::Input => MethodError::invalid_input(problem).before_run(),
-                Fault::Method => MethodError::failed(problem).before_run(),
-            }
-        })
-    }
-}
-
-/// What a method returns: one [`Data`], or a tuple of several.
-pub trait Outputs: Sized + Send + 'static {
-    /// Its slots, in order.
-    fn slots() -> Vec<Slot>;
-    /// Leaves it to be read back.
-    ///
-    /// # Errors
-    /// As [`Data::stage`].
-    fn stage(self, back: &mut ReadBack) -> Result<(), MethodError>;
-    /// What a caller gets.
-    ///
-    /// # Errors
-    /// As [`Data::from_value`].
-    fn from_values(values: Values) -> Result<Self, String>;
-}
-
-impl<T: Data> Outputs for T {
-    fn slots() -> Vec<Slot> {
-        vec![Slot::of::<T>()]
-    }
-
-    fn stage(self, back: &mut ReadBack) -> Result<(), MethodError> {
-        T::stage(self, back)
-    }
-
-    fn from_values(values: Values) -> Result<Self, String> {
-        let mut values = values.into_iter();
-        match (values.next(), values.next()) {
-            (Some(value), None) => T::from_value(value),
-            _ => Err("expected one output".to_owned()),
-        }
-    }
-}
-
-macro_rules! tuples {
-    ($($type:ident $at:tt),+) => {
-        impl<$($type: Data),+> Inputs for ($($type,)+) {
-            fn slots() -> Vec<Slot> {
-                vec![$(Slot::of::<$type>()),+]
-            }
-
-            fn gather(parts: &InputParts<'_>) -> Result<Self, MethodError> {
-                Ok(($(parts.input::<$type>($at)?,)+))
-            }
-
-            fn into_values(self) -> Result<Values, String> {
-                let mut values = Values::new();
-                $(values.push(self.$at.into_value()?);)+
-                Ok(values)
-            }
-        }
-
-        impl<R, F, O, $($type: Data),+> MethodFn<R, ($($type,)+)> for F
-        where
-            F: Fn(&R, $($type),+) -> Result<O, MethodError> + Send + Sync + 'static,
-            O: Outputs,
-        {
-            type Output = O;
-            type Inputs = ($($type,)+);
-
-            fn call(&self, runnable: &R, inputs: Self::Inputs) -> Result<O, MethodError> {
-                self(runnable, $(inputs.$at),+)
-            }
-        }
-    };
-}
-
-impl Inputs for () {
-    fn slots() -> Vec<Slot> {
-        Vec::new()
-    }
-
-    fn gather(_: &InputParts<'_>) -> Result<Self, MethodError> {
-        Ok(())
-    }
-
-    fn into_values(self) -> Result<Values, String> {
-        Ok(Values::new())
-    }
-}
-
-impl<R, F, O> MethodFn<R, ()> for F
-where
-    F: Fn(&R) -> Result<O, MethodError> + Send + Sync + 'static,
-    O: Outputs,
-{
-    type Output = O;
-    type Inputs = ();
-
-    fn call(&self, runnable: &R, (): ()) -> Result<O, MethodError> {
-        self(runnable)
-    }
-}
-
-tuples!(A 0);
-tuples!(A 0, B 1);
-tuples!(A 0, B 1, C 2);
-tuples!(A 0, B 1, C 2, D 3);
-tuples!(A 0, B 1, C 2, D 3, E 4);
-tuples!(A 0, B 1, C 2, D 3, E 4, G 5);
-
-macro_rules! output_tuples {
-    ($($type:ident $at:tt),+) => {
-        impl<$($type: Data),+> Outputs for ($($type,)+) {
-            fn slots() -> Vec<Slot> {
-                vec![$(Slot::of::<$type>()),+]
-            }
-
-            fn stage(self, back: &mut ReadBack) -> Result<(), MethodError> {
-                $(self.$at.stage(back)?;)+
-                Ok(())
-            }
-
-            fn from_values(values: Values) -> Result<Self, String> {
-                let mut values = values.into_iter();
-                let mut next = || values.next().ok_or_else(|| "there are fewer outputs than expected".to_owned());
-                Ok(($($type::from_value(next()?)?,)+))
-            }
-        }
-    };
-}
-
-output_tuples!(A 0, B 1);
-output_tuples!(A 0, B 1, C 2);
-output_tuples!(A 0, B 1, C 2, D 3);
-output_tuples!(A 0, B 1, C 2, D 3, E 4);
-output_tuples!(A 0, B 1, C 2, D 3, E 4, G 5);
-
-struct Function<F, A> {
-    function: F,
-    args: PhantomData<fn(A)>,
-}
-
-impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
-        let inputs = F::Inputs::gather(&InputParts { parts, at })?;
-        let mut back = ReadBack::default();
-        self.function.call(runnable, inputs)?.stage(&mut back)?;
-        back.finish()
     }
 }
 
@@ -287,7 +67,7 @@ impl<R: 'static> Methods<R> {
         self.declared.push(Declared {
             name: name.into(),
             signature: None,
-            run: Box::new(Function { function, args: PhantomData }),
+            run: Box::new(Function::new(function)),
             input_slots: F::Inputs::slots(),
             output_slots: F::Output::slots(),
             inputs: Vec::new(),
@@ -303,7 +83,7 @@ impl<R: 'static> Methods<R> {
     /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
     pub(super) fn add_values<F>(&mut self, name: &str, signature: Signature, warm_up: bool, function: F)
     where
-        F: Fn(&R, Vec<Given>) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
+        F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
     {
         self.declared.push(Declared {
             name: name.to_owned(),
@@ -402,8 +182,8 @@ fn check_batch_dim(what: &str, spec: &ValueSpec, dim: usize) -> Result<(), Strin
             Some(Some(Some(size))) => format!("its batch dimension {dim} must be of any size, but is {size}"),
             Some(None) => format!("it has no batch dimension {dim}"),
         },
-        ValueSpec::List(_) if dim == 0 => return Ok(()),
-        ValueSpec::List(_) => "a list can be batched along dimension 0 only".to_owned(),
+        ValueSpec::List(_) | ValueSpec::Texts(_) if dim == 0 => return Ok(()),
+        ValueSpec::List(_) | ValueSpec::Texts(_) => "a list can be batched along dimension 0 only".to_owned(),
         other => format!("{} cannot be batched", other.kind()),
     };
     Err(format!("{what} \"{}\": {problem}", spec.name()))
@@ -477,25 +257,4 @@ impl<R> Method<R> {
         tensor::restore_scalars(&mut answer.outputs, &self.signature.outputs);
         Ok(answer)
     }
-}
-
-/// Whether values of `signature` are of these Rust types.
-pub(crate) fn check_types<I: Inputs, O: Outputs>(signature: &Signature) -> Result<(), String> {
-    let check = |what: &str, specs: &[ValueSpec], slots: &[Slot]| {
-        if specs.len() != slots.len() {
-            return Err(format!("it has {} {what}s, not {}", specs.len(), slots.len()));
-        }
-        specs.iter().zip(slots).try_for_each(|(spec, slot)| {
-            (slot.check)(spec).map_err(|actual| format!("its {what} \"{}\" is a {spec}, not {actual}", spec.name()))
-        })
-    };
-    check("input", &signature.inputs, &I::slots())?;
-    check("output", &signature.outputs, &O::slots())
-}
-
-/// What a caller gives, as `signature` has it.
-pub(super) fn values<I: Inputs>(inputs: I, signature: &Signature) -> Result<Values, CallError> {
-    let mut values = inputs.into_values().map_err(CallError::invalid_input)?;
-    tensor::restore_scalars(&mut values, &signature.inputs);
-    Ok(values)
 }

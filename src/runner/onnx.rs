@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
 use ekiden_actors::{MethodError, OpenError};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::{Methods, OpenContext, ResourceKind, Runnable};
+use crate::config;
 use crate::device;
-use crate::onnx::{Description, Fault, Given, Model, OpError, Session};
+use crate::onnx::{Description, Fault, Given, Model, OpError, SERVED, Session};
 use crate::value::Value;
 
 /// Runs an ONNX file, the model of its runner: one method, `predict`, with the inputs and outputs of the graph.
@@ -18,14 +19,55 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct Onnx {
     session: Session,
+    max_run_memory: usize,
 }
 
-/// `[runners.params]` of an [`Onnx`] runner: there are none. What the executors of a runner share is kept here.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `[runners.params]` of an [`Onnx`] runner.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxParams {
+    #[serde(default = "served", deserialize_with = "bytes")]
+    max_run_memory: usize,
+    /// What the executors of a runner share.
     #[serde(skip)]
     shared: Arc<Mutex<Shared>>,
+}
+
+impl Default for OnnxParams {
+    fn default() -> Self {
+        Self { max_run_memory: SERVED, shared: Arc::default() }
+    }
+}
+
+impl OnnxParams {
+    /// The most bytes that the values of one run of the graph may take at one time, 4 GiB unless it is said. A batch that
+    /// would take more is run in smaller ones; a call that does so by itself is refused.
+    #[must_use]
+    pub fn max_run_memory(self, bytes: usize) -> Self {
+        Self { max_run_memory: bytes, ..self }
+    }
+}
+
+fn served() -> usize {
+    SERVED
+}
+
+/// A number, or `"8GiB"`.
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Number(u64),
+        Text(String),
+    }
+    let bytes = match Said::deserialize(deserializer) {
+        Ok(Said::Number(bytes)) => Some(bytes).filter(|&bytes| bytes > 0),
+        Ok(Said::Text(text)) => config::bytes_of(&text),
+        Err(_) => None,
+    };
+    let bytes =
+        bytes.ok_or_else(|| de::Error::custom(format!("max_run_memory: expected {}", config::BYTES_RULE.as_str())))?;
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// The model of a runner, read once, and its constants, uploaded once per device.
@@ -70,7 +112,7 @@ impl Runnable for Onnx {
         if let Some(reason) = reason {
             tracing::warn!(file = %model.path().display(), "calls are run one by one: {reason}");
         }
-        Ok(Self { session })
+        Ok(Self { session, max_run_memory: ctx.params().max_run_memory })
     }
 
     /// They depend on the file: see [`Onnx::declare`].
@@ -86,14 +128,17 @@ impl Runnable for Onnx {
 }
 
 impl Onnx {
-    fn predict(&self, inputs: Vec<Given>) -> Result<Vec<Value>, MethodError> {
-        self.session.run(inputs).map_err(error)
+    fn predict(&self, inputs: Vec<Given>, rows: usize) -> Result<Vec<Value>, MethodError> {
+        self.session.serve(inputs, self.max_run_memory).map_err(|problem| error(problem, rows))
     }
 }
 
-fn error(error: OpError) -> MethodError {
+/// What a batch of so many rows has failed with.
+fn error(error: OpError, rows: usize) -> MethodError {
     match error.fault() {
-        Fault::Caller => MethodError::invalid_input(error),
+        // Fewer rows may fit, and are tried.
+        Fault::TooLarge if rows > 1 => MethodError::out_of_memory(error),
+        Fault::TooLarge | Fault::Caller => MethodError::invalid_input(error),
         Fault::Graph => MethodError::failed(error),
         Fault::Device(cause) => device::error(cause),
     }

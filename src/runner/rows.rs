@@ -4,7 +4,7 @@ use ekiden_actors::MethodError;
 use serde::Serialize;
 
 use super::data::ReadBack;
-use super::methods::{Outputs, Slot};
+use super::function::{Outputs, Slot};
 use crate::value::{Value, Values};
 
 /// Outputs of all rows of a batch, of which some may have failed: their calls alone get the errors.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ekiden_actors::{CallError, CallOptions, MethodError, Priority};
 
 use super::data::Data;
-use super::methods::{self, Inputs, Outputs};
+use super::function::{self, Inputs, Outputs};
 use crate::serving::MethodHandle;
 
 /// What a caller gives a method: one [`Data`], a tuple of several, or `()` for none.
@@ -60,7 +60,7 @@ pub struct Method<I, O> {
 
 impl<I: IntoInputs, O: Outputs> Method<I, O> {
     pub(crate) fn new(handle: MethodHandle, runner: &str) -> Result<Self, TypeMismatch> {
-        methods::check_types::<I::Inputs, O>(handle.signature()).map_err(|problem| TypeMismatch {
+        function::check_types::<I::Inputs, O>(handle.signature()).map_err(|problem| TypeMismatch {
             runner: runner.to_owned(),
             method: handle.name().to_owned(),
             problem,
@@ -87,7 +87,7 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     /// # Errors
     /// The call's [`CallError`].
     pub async fn async_run(&self, inputs: I) -> Result<O, CallError> {
-        let inputs = methods::values(inputs.into_inputs(), self.handle.signature())?;
+        let inputs = function::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.async_run(inputs, self.options).await?)
     }
 
@@ -98,7 +98,7 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     /// might hold up: await [`Method::async_run`] there, or, in a thread of `spawn_blocking`, give that future to
     /// `Handle::current().block_on`. The methods of a runnable are inside a runtime too.
     pub fn run(&self, inputs: I) -> Result<O, CallError> {
-        let inputs = methods::values(inputs.into_inputs(), self.handle.signature())?;
+        let inputs = function::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.run(inputs, self.options)?)
     }
 }

@@ -14,12 +14,14 @@ mod signature;
 mod spec;
 #[cfg(test)]
 mod tests;
+pub(crate) mod texts;
 
 pub use array::{Array, ArrayError};
 pub use dtype::{DType, Element};
 pub use shape::Shape;
 pub use signature::{Batching, Signature};
 pub use spec::{TensorSpec, ValueKind, ValueSpec};
+pub use texts::TextsSpec;
 
 use bytes::Bytes;
 use smallvec::SmallVec;

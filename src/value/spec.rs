@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{DType, Value};
+use super::{DType, TextsSpec, Value};
 
 /// The kinds of value, for specs and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,18 +91,23 @@ impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.dtype)?;
         let Some(shape) = &self.shape else { return f.write_str("tensor of any shape") };
-        f.write_str("[")?;
-        for (at, size) in shape.iter().enumerate() {
-            if at > 0 {
-                f.write_str(", ")?;
-            }
-            match size {
-                Some(size) => write!(f, "{size}")?,
-                None => f.write_str("any")?,
-            }
-        }
-        f.write_str("]")
+        write_shape(shape, f)
     }
+}
+
+/// `[any, 3]`.
+pub(super) fn write_shape(shape: &[Option<usize>], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("[")?;
+    for (at, size) in shape.iter().enumerate() {
+        if at > 0 {
+            f.write_str(", ")?;
+        }
+        match size {
+            Some(size) => write!(f, "{size}")?,
+            None => f.write_str("any")?,
+        }
+    }
+    f.write_str("]")
 }
 
 /// What one input or output of a method must look like.
@@ -112,6 +117,8 @@ pub enum ValueSpec {
     Tensor(TensorSpec),
     /// A list of serde values, by its name.
     List(String),
+    /// Texts of a shape: a list of them, or of lists.
+    Texts(TextsSpec),
     /// One serde value, by its name.
     Json(String),
     /// One text, by its name.
@@ -137,6 +144,7 @@ impl ValueSpec {
     pub fn name(&self) -> &str {
         match self {
             Self::Tensor(spec) => spec.name(),
+            Self::Texts(spec) => spec.name(),
             Self::List(name) | Self::Json(name) | Self::Text(name) | Self::Bytes(name) => name,
         }
     }
@@ -145,7 +153,7 @@ impl ValueSpec {
     pub fn kind(&self) -> ValueKind {
         match self {
             Self::Tensor(_) => ValueKind::Tensor,
-            Self::List(_) => ValueKind::List,
+            Self::List(_) | Self::Texts(_) => ValueKind::List,
             Self::Json(_) => ValueKind::Json,
             Self::Text(_) => ValueKind::Text,
             Self::Bytes(_) => ValueKind::Bytes,
@@ -157,6 +165,9 @@ impl ValueSpec {
     /// # Errors
     /// What was expected and what came, to follow the value's name in a message.
     pub fn check(&self, value: &Value) -> Result<(), String> {
+        if let (Self::Texts(spec), Value::List(items)) = (self, value) {
+            return spec.check(items);
+        }
         let (Self::Tensor(spec), Value::Tensor(array)) = (self, value) else {
             return if self.kind() == value.kind() {
                 Ok(())
@@ -186,8 +197,15 @@ impl fmt::Display for ValueSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tensor(spec) => spec.fmt(f),
+            Self::Texts(spec) => spec.fmt(f),
             other => other.kind().fmt(f),
         }
+    }
+}
+
+impl From<TextsSpec> for ValueSpec {
+    fn from(spec: TextsSpec) -> Self {
+        Self::Texts(spec)
     }
 }
 

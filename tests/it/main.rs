@@ -17,18 +17,25 @@ mod client;
 mod config;
 mod deadlines;
 mod devices;
+#[cfg(feature = "wgpu")]
+mod gpu;
+mod graphs;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;
 mod isolation;
 mod kit;
+mod loose_files;
 mod models;
 mod onnx;
 mod onnx_files;
+mod onnx_memory;
+mod onnx_strings;
 mod orders;
 mod readiness;
 mod refusals;
 mod reload;
+mod resources;
 mod rows;
 mod supervision;
 mod support;

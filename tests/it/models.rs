@@ -144,6 +144,100 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
     assert_eq!(output.expect("the program runs").status.code(), Some(2));
 }
 
+#[test]
+fn a_broken_version_is_in_nobodys_way() {
+    let home = Home::new("broken");
+    home.models(&format!("import {IRIS} --name iris_clf --version 1"));
+    let broken = home.0.join("models/iris_clf/2");
+    fs::create_dir(&broken).expect("a folder");
+    fs::write(broken.join("model.toml"), "garbage").expect("is written");
+    let output = home.try_models("list");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((rows.len(), rows[1][1], &rows[2][..]), (3, "1", &["iris_clf", "2", "broken"][..]), "{table}");
+    assert!(stderr(&output).contains("warning: iris_clf:2 is broken: "), "{}", stderr(&output));
+    let output = home.try_models("list --json");
+    let listed: Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    assert_eq!((&listed[0]["broken"], &listed[1]["tag"]), (&Value::Null, &"iris_clf:2".into()), "{listed}");
+    assert!(listed[1]["broken"].as_str().is_some_and(|error| error.contains("model.toml")), "{listed}");
+    for latest in ["get iris_clf", "path iris_clf:latest", "export iris_clf out", "delete iris_clf:latest --yes"] {
+        let error = home.fails(latest, 1);
+        assert!(
+            error.contains("might be iris_clf:2, which is broken")
+                && error.contains("`ekiden models delete iris_clf:2`"),
+            "{error}"
+        );
+    }
+    home.models("get iris_clf:1");
+    assert!(home.fails("delete iris_clf:2", 2).contains("say --yes"));
+    assert_eq!(home.models("delete iris_clf:2 --yes"), "deleted iris_clf:2\n");
+    assert!(home.models("get iris_clf").contains("iris_clf:1"));
+}
+
+/// What `serve` serves and `check` checks, without a configuration.
+#[test]
+fn one_model_is_served_by_its_path_or_its_tag() {
+    let home = Home::new("one-model");
+    let mlp = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/models/torch_mlp_fixed/model.onnx");
+    home.models(&format!("import {mlp} --name churn --version 1"));
+    home.models("export churn exported");
+    fs::copy(mlp, home.0.join("My Model.onnx")).expect("is copied");
+    fs::copy(mlp, home.0.join("日本.onnx")).expect("is copied");
+    fs::copy(IRIS, home.0.join("weights.safetensors")).expect("is copied");
+    home.file("own.toml", "[[runners]]\nname = 'own'\nmodel = 'My Model.onnx'\n");
+    let check = |args: &[&str]| {
+        let output = home.ekiden(&[&["check"], args].concat()).output().expect("the program runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    for (args, runner) in [
+        (&["churn"][..], "churn"),
+        (&["churn:1"], "churn"),
+        (&["churn:latest", "--name", "other", "--set", "runners.other.cpu=1"], "other"),
+        (&["./exported"], "churn"),
+        (&["exported/"], "churn"),
+        (&["My Model.onnx"], "my-model"),
+        (&["日本.onnx"], "model"),
+        (&["日本.onnx", "--name", "nihon"], "nihon"),
+        (&["own.toml"], "own"),
+        (&["--config", "own.toml"], "own"),
+    ] {
+        let (code, report, error) = check(args);
+        assert_eq!(code, Some(0), "{args:?}: {error}");
+        assert!(report.contains(&format!("\nrunner {runner} (runnable onnx)\n")), "{args:?}: {report}");
+    }
+    let (_, report, _) = check(&["churn"]);
+    let row = report.lines().find(|line| line.trim_start().starts_with("model ")).expect("a row");
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["model", "churn", "=", "churn:1", "command", "line"]);
+    for (args, expected) in [
+        (&["none.onnx"][..], "error: cannot read none.onnx: "),
+        (&["chrun"], "error: there is no model \"chrun:latest\" in "),
+        (&["chrun"], "did you mean \"churn\"?"),
+        (&["exported"], "; for the folder of that name, say ./exported"),
+        (&["Iris"], "error: \"Iris\" is no model's tag"),
+        (&["weights.safetensors"], "is of format safetensors, and only onnx is served without code"),
+        (&["own.toml", "--name", "a"], "--name is for a model"),
+        (&["churn", "--name", "A"], "choose one with --name"),
+    ] {
+        let (code, _, error) = check(args);
+        assert!(code == Some(2) && error.contains(expected), "{args:?}: {error}");
+        let mut command = home.ekiden(&[&["serve", "--bind", "127.0.0.1:0"], args].concat());
+        assert_eq!(stderr(&command.output().expect("the program runs")), error, "serve says the same");
+    }
+    assert!(home.fails("import 日本.onnx", 1).contains("give it one (--name)"));
+    let error = home.fails("export churn none/there", 1);
+    assert!(error.starts_with("error: cannot write into none: ") && !error.contains(".part"), "{error}");
+}
+
+#[test]
+fn what_was_done_is_told_to_machines() {
+    let home = Home::new("json");
+    let json = |args: &str| -> Value { serde_json::from_str(&home.models(args)).expect("is JSON") };
+    let imported = json(&format!("import {IRIS} --name iris_clf --version 1 --json"));
+    assert_eq!(imported, json("get iris_clf --json"));
+    assert_eq!(json("export iris_clf out --json"), serde_json::json!({"tag": "iris_clf:1", "path": "out"}));
+    assert_eq!(json("delete iris_clf:1 --yes --json"), serde_json::json!({"tag": "iris_clf:1", "deleted": true}));
+}
+
 /// Starts a program `count` times, and waits for all.
 fn at_once(count: usize, mut command: impl FnMut() -> Command) -> Vec<Output> {
     let children: Vec<Child> = (0..count).map(|_| command().spawn().expect("the program starts")).collect();

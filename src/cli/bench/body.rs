@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use ekiden::codec::Format;
-use ekiden::value::{Batching, DType, Signature, TensorSpec, ValueSpec};
+use ekiden::value::{Batching, DType, Signature, TensorSpec, TextsSpec, ValueSpec};
 use serde::Deserialize;
 
 use super::args::BodyFormat;
@@ -126,6 +126,7 @@ impl Input {
     fn spec(&self) -> Result<ValueSpec, String> {
         let name = self.name.clone();
         match self.kind.as_str() {
+            "list" if let Some(shape) = &self.shape => Ok(TextsSpec::new(name, shape).into()),
             "list" => Ok(ValueSpec::List(name)),
             "json" => Ok(ValueSpec::Json(name)),
             "text" => Ok(ValueSpec::Text(name)),

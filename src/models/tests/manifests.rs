@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::value::{Batching, DType, Signature, TensorSpec, ValueKind, ValueSpec};
+use crate::value::{Batching, DType, Signature, TensorSpec, TextsSpec, ValueKind, ValueSpec};
 
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -20,6 +20,7 @@ fn full() -> Manifest {
         inputs: vec![
             TensorSpec::any_rank("any", DType::BF16).into(),
             ValueSpec::of_kind(ValueKind::List, "words"),
+            TextsSpec::new("colours", [None, Some(2)]).into(),
             TensorSpec::i64("scalar", []).into(),
         ],
         outputs: vec![ValueSpec::of_kind(ValueKind::Bytes, "image")],

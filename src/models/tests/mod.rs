@@ -7,6 +7,7 @@ use super::*;
 
 mod archives;
 mod manifests;
+mod paths;
 mod stores;
 mod tags;
 

@@ -41,6 +41,7 @@ fn names_are_made_of_the_names_of_files() {
     let near = |text: &str| ModelName::near(text).map(|name| name.to_string());
     assert_eq!(near("Iris CLF"), Some("iris-clf".to_owned()));
     assert_eq!(near("_résumé (2)"), Some("r-sum---2".to_owned()));
+    assert_eq!(near("日本"), None);
     assert_eq!(near("---"), None);
     assert_eq!(near(&format!("{}-b", "a".repeat(62))), Some("a".repeat(62)));
 }

@@ -8,7 +8,7 @@ use burn::tensor::Scalar;
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::node::{Call, Outputs, one};
-use crate::onnx::tensor::{Binary, Kind, Result, Tensor};
+use crate::onnx::tensor::{Binary, Compare, Kind, Result, Tensor};
 use crate::value::DType;
 
 pub(super) const OPS: Family = &[
@@ -48,11 +48,7 @@ pub(super) const OPS: Family = &[
     ("Acosh", |call| one(call.tensor(0)?.map(Dispatch::float_acosh)?)),
     ("Atanh", |call| one(call.tensor(0)?.map(Dispatch::float_atanh)?)),
     ("Clip", clip),
-    ("BitShift", |call| {
-        let left = call.node.text("direction", "LEFT") == "LEFT";
-        let (a, b) = (call.tensor(0)?, call.tensor(1)?);
-        one(a.map_int_pairs(b, if left { Dispatch::bitwise_left_shift } else { Dispatch::bitwise_right_shift })?)
-    }),
+    ("BitShift", shift),
     ("BitwiseAnd", |call| {
         let (a, b) = (call.tensor(0)?, call.tensor(1)?);
         one(a.map_int_pairs(b, Dispatch::bitwise_and)?)
@@ -67,6 +63,18 @@ pub(super) const OPS: Family = &[
     }),
     ("BitwiseNot", |call| one(call.tensor(0)?.map_ints(Dispatch::bitwise_not)?)),
 ];
+
+/// Nothing is left of a number that is shifted by all of its bits, or by more: processors take the remainder instead.
+fn shift(call: &mut Call<'_>) -> Result<Outputs> {
+    let left = call.node.text("direction", "LEFT") == "LEFT";
+    let (a, by) = (call.tensor(0)?, call.tensor(1)?);
+    let zero = Tensor::scalar(Scalar::Int(0), a.dtype(), call.device)?;
+    let some = by.clone().compare_with(Compare::Less, 8.0 * a.dtype().size() as f64)?;
+    let by = zero.clone().mask_where(some.clone(), by)?;
+    let shifted =
+        a.map_int_pairs(by, if left { Dispatch::bitwise_left_shift } else { Dispatch::bitwise_right_shift })?;
+    one(zero.mask_where(some, shifted)?)
+}
 
 fn pair(call: &mut Call<'_>, op: Binary) -> Result<Outputs> {
     let (a, b) = (call.tensor(0)?, call.tensor(1)?);

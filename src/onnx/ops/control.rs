@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::Family;
 use crate::onnx::error::OpError;
 use crate::onnx::graph::{Graph, host};
+use crate::onnx::limits::Held;
 use crate::onnx::node::{Call, Outputs};
 use crate::onnx::tensor::{Result, Tensor, count, resolve_axis, step};
 use crate::onnx::value::Value;
@@ -37,7 +38,8 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
     let count = carried.len();
     let yields = call.node.outputs.saturating_sub(count);
     let mut yielded: Vec<Vec<Tensor>> = vec![Vec::new(); yields];
-    let (mut iteration, mut held) = (0, 0);
+    let mut iteration = 0;
+    let mut held = Yielded::default();
     while go_on && iteration < most {
         if iteration >= MOST_ITERATIONS {
             return Err(OpError::caller(format!("the loop has not ended after {MOST_ITERATIONS} iterations")));
@@ -50,7 +52,7 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
         go_on = condition.float()? != 0.0;
         carried = outputs.by_ref().take(count).collect();
         for (stack, value) in yielded.iter_mut().zip(outputs) {
-            stack.push(yielded_by_one(value, &mut held)?.unsqueeze(0)?);
+            stack.push(held.keep(value)?.unsqueeze(0)?);
         }
         step()?;
         iteration += 1;
@@ -62,11 +64,30 @@ fn repeat(call: &mut Call<'_>) -> Result<Outputs> {
     Ok(values)
 }
 
-/// A tensor that one iteration yields; all of them may have as many elements together as one tensor.
-fn yielded_by_one(value: Value, held: &mut usize) -> Result<Tensor> {
-    let tensor = value.tensor()?;
-    *held += tensor.elements().max(1);
-    count(&[*held]).map(|_| tensor)
+/// What the iterations yield, until it is stacked: all of it may have as many elements together as one tensor.
+struct Yielded {
+    elements: usize,
+    bytes: usize,
+    held: Held,
+}
+
+impl Default for Yielded {
+    fn default() -> Self {
+        Self { elements: 0, bytes: 0, held: Held::new(1) }
+    }
+}
+
+impl Yielded {
+    /// A tensor that one iteration yields.
+    fn keep(&mut self, value: Value) -> Result<Tensor> {
+        self.bytes = self.bytes.saturating_add(value.bytes());
+        let tensor = value.tensor()?;
+        self.elements += tensor.elements().max(1);
+        // The one tensor that all of it is to become has to have room beside it.
+        count(&[self.elements])?;
+        self.held.set(0, self.bytes)?;
+        Ok(tensor)
+    }
 }
 
 fn stacked(stack: Vec<Tensor>, axis: usize) -> Result<Tensor> {
@@ -99,7 +120,7 @@ fn scan(call: &mut Call<'_>) -> Result<Outputs> {
     }
     let yields = call.node.outputs.saturating_sub(states);
     let mut yielded: Vec<Vec<Tensor>> = vec![Vec::new(); yields];
-    let mut held = 0;
+    let mut held = Yielded::default();
     for at in 0..length {
         let mut given = std::mem::take(&mut carried);
         for (index, (input, &axis)) in inputs.iter().zip(&axes).enumerate() {
@@ -109,7 +130,7 @@ fn scan(call: &mut Call<'_>) -> Result<Outputs> {
         let mut outputs = body.run(given, &call.captured)?.into_iter();
         carried = outputs.by_ref().take(states).collect();
         for (stack, value) in yielded.iter_mut().zip(outputs) {
-            stack.push(yielded_by_one(value, &mut held)?);
+            stack.push(held.keep(value)?);
         }
         step()?;
     }

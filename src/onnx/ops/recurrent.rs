@@ -132,6 +132,17 @@ fn layer(call: &mut Call<'_>, cell: &Cell) -> Result<Outputs> {
     let mut last = Vec::new();
     for (at, reverse) in directions.into_iter().enumerate() {
         let own = |tensor: &Option<Tensor>| tensor.clone().map(|tensor| tensor.index(0, at)).transpose();
+        let zero = || call.full(&[batch, hidden], 0.0, x.dtype());
+        // A state of one row starts every row.
+        let initial = |state: &Option<Tensor>| own(state)?.map_or_else(zero, |state| state.expand(&[batch, hidden]));
+        let cell_state = if cell.gates == 4 { Some(initial(&first_cell)?) } else { None };
+        let mut state = State { hidden: initial(&first)?, cell: cell_state };
+        if steps == 0 {
+            // The state stays what it was.
+            outputs.push(call.full(&[0, 1, batch, hidden], 0.0, x.dtype())?);
+            last.push(state);
+            continue;
+        }
         let (direction, inputs) = prepare(
             node,
             cell,
@@ -139,12 +150,6 @@ fn layer(call: &mut Call<'_>, cell: &Cell) -> Result<Outputs> {
             (own(&bias)?, own(&peephole)?),
             at,
         )?;
-        let zero = || call.full(&[batch, hidden], 0.0, x.dtype());
-        // A state of one row starts every row.
-        let initial = |state: &Option<Tensor>| own(state)?.map_or_else(zero, |state| state.expand(&[batch, hidden]));
-        let cell_state = if cell.gates == 4 { Some(initial(&first_cell)?) } else { None };
-        let hidden = initial(&first)?;
-        let mut state = State { hidden, cell: cell_state };
         let mut seen: Vec<Tensor> = Vec::with_capacity(steps);
         for step in 0..steps {
             crate::onnx::limits::step()?;

@@ -201,7 +201,8 @@ impl Tensor {
         count(&whole)?;
         let mut raws: Vec<_> = tensors.into_iter().filter(|tensor| tensor.elements() > 0).map(Self::raw).collect();
         if raws.len() < 2 {
-            return Ok(raws.pop().map_or(first, Self::wrap));
+            // Of nothing but empty tensors, the sizes still add up.
+            return raws.pop().map_or_else(|| first.reshape(&whole), |only| Ok(Self::wrap(only)));
         }
         Ok(Self::wrap(match first.kind() {
             Kind::Float => Dispatch::float_cat(raws, axis),

@@ -41,9 +41,10 @@ fn all(folder: &Path, what: &str) -> Vec<Value> {
 fn given(value: &Value) -> Given {
     match value {
         Value::Tensor(array) => Given::Tensor(transfer::whole_data(array)),
-        Value::List(rows) => {
-            Given::Texts(rows.iter().map(|row| row.as_str().expect("one string a row").to_owned()).collect())
-        }
+        Value::List(rows) => Given::Texts(
+            rows.iter().map(|row| row.as_str().expect("one string a row").to_owned()).collect(),
+            Vec::new(),
+        ),
         other => panic!("an input is of kind {}", other.kind()),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn attribute(name: &str, value: Is<'_>) -> AttributeProto {
 /// What one node of this operator makes of its inputs; `None` is an input that is not given.
 fn try_run(operator: &str, attributes: &[(&str, Is<'_>)], inputs: &[Option<Value>]) -> Result<Vec<Value>, String> {
     let outputs = match operator {
-        "StringSplit" | "Attention" => 2,
+        "StringSplit" | "Attention" | "RNN" | "GRU" | "LSTM" => 2,
         _ => 1,
     };
     let mut model = ModelProto::default();
@@ -315,4 +315,46 @@ fn attention_shares_keys_among_neighbours() {
     let found = run("Attention", &[], &[query.clone(), key.clone(), value.clone()]);
     let expected = run("Attention", &[], &[query, repeated(&key), repeated(&value)]);
     close(&numbers(&found), &numbers(&expected));
+}
+
+#[test]
+fn nothing_is_left_of_what_is_shifted_by_all_its_bits() {
+    let shift = |direction: &str, values: Vec<u32>, by: Vec<u32>| {
+        let tensor = |values: Vec<u32>| {
+            let length = values.len();
+            Value::from(Tensor::new(values, &[length], &host()).expect("a tensor"))
+        };
+        numbers(&run("BitShift", &[("direction", Is::Text(direction))], &[tensor(values), tensor(by)]))
+    };
+    let by = vec![0, 1, 31, 32, 33, u32::MAX];
+    assert_eq!(shift("LEFT", vec![3; 6], by.clone()), [3.0, 6.0, 2_147_483_648.0, 0.0, 0.0, 0.0]);
+    assert_eq!(shift("RIGHT", vec![u32::MAX; 6], by), [4_294_967_295.0, 2_147_483_647.0, 1.0, 0.0, 0.0, 0.0]);
+    let wide = |value: u64| Value::from(Tensor::new(vec![value], &[1], &host()).expect("a tensor"));
+    assert_eq!(numbers(&run("BitShift", &[("direction", Is::Text("RIGHT"))], &[wide(1 << 40), wide(40)])), [1.0]);
+    assert_eq!(numbers(&run("BitShift", &[("direction", Is::Text("RIGHT"))], &[wide(1 << 40), wide(64)])), [0.0]);
+}
+
+#[test]
+fn a_sequence_without_steps_leaves_the_state_as_it_was() {
+    for (operator, gates) in [("RNN", 1), ("GRU", 3), ("LSTM", 4)] {
+        for (direction, directions) in [("forward", 1), ("bidirectional", 2)] {
+            let (input, hidden) = (3, 2);
+            let state = ramp(&[directions, 5, hidden]);
+            let mut inputs = vec![
+                Some(floats(&[], &[0, 5, input])),
+                Some(ramp(&[directions, gates * hidden, input])),
+                Some(ramp(&[directions, gates * hidden, hidden])),
+                None,
+                None,
+                Some(state.clone()),
+            ];
+            let attributes = [("hidden_size", Is::Int(hidden as i64)), ("direction", Is::Text(direction))];
+            let found = try_run(operator, &attributes, &inputs).unwrap_or_else(|error| panic!("{operator}: {error}"));
+            assert_eq!(dims(&found[0]), [0, directions, 5, hidden], "{operator} {direction}");
+            assert_eq!(numbers(&found[1]), numbers(&state), "{operator} {direction}");
+            inputs[5] = None;
+            let found = try_run(operator, &attributes, &inputs).unwrap_or_else(|error| panic!("{operator}: {error}"));
+            assert_eq!(numbers(&found[1]), vec![0.0; directions * 5 * hidden], "{operator} {direction}");
+        }
+    }
 }

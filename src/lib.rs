@@ -29,7 +29,7 @@
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
 //! * `onnx`: graphs from files, run on Burn as they are. `transfer`: between host arrays and Burn's data.
-//! * [`device`]: which backends this program was built with. [`models`]: the model store. [`metrics`]: numbers.
+//! * [`device`]: which backends this program was built with, which devices are here. [`models`]: the model store. [`metrics`]: numbers.
 //!
 //! Batching, execution and supervision themselves are the crate `ekiden-actors`, which knows neither tensors nor HTTP.
 
@@ -37,6 +37,7 @@ pub mod app;
 pub mod codec;
 pub mod config;
 pub mod device;
+mod home;
 pub mod http;
 mod isolation;
 pub mod metrics;

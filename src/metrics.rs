@@ -44,15 +44,23 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemoryLabels {
+    runner: String,
+    executor: u64,
+    /// "in_use", "reserved" or "peak".
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     outcome: &'static str,
 }
 
 /// Makes histograms with these bounds.
 #[derive(Clone)]
-struct Buckets(fn() -> Histogram);
+struct Bounds(fn() -> Histogram);
 
-impl MetricConstructor<Histogram> for Buckets {
+impl MetricConstructor<Histogram> for Bounds {
     fn new_metric(&self) -> Histogram {
         (self.0)()
     }
@@ -71,7 +79,7 @@ fn rows() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 13))
 }
 
-type Histograms = Family<MethodLabels, Histogram, Buckets>;
+type Histograms = Family<MethodLabels, Histogram, Bounds>;
 
 /// All metrics of an app.
 pub struct Metrics {
@@ -79,10 +87,12 @@ pub struct Metrics {
     calls: Family<OutcomeLabels, Counter>,
     queue_wait: Histograms,
     batch_rows: Histograms,
+    padding_rows: Family<MethodLabels, Counter>,
     execution: Histograms,
     queue_rows: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
     batch_rows_cap: Family<MethodLabels, gauge::Gauge<i64, AtomicI64>>,
     out_of_memory: Family<MethodLabels, Counter>,
+    device_memory: Family<MemoryLabels, gauge::Gauge<i64, AtomicI64>>,
     restarts: Family<RunnerLabels, Counter>,
     exits: Family<ExitLabels, Counter>,
     states: Family<StateLabels, gauge::Gauge<i64, AtomicI64>>,
@@ -100,6 +110,8 @@ pub(crate) enum Gauge<'a> {
     QueueRows(&'a str, &'a str, usize),
     /// The most rows that a batch of a method may have now, of the shape of input that may have the fewest.
     BatchRowsCap(&'a str, &'a str, usize),
+    /// What an executor of a runner has found in use of its device, by the kind of use.
+    DeviceMemory(&'a str, usize, [(&'static str, u64); 3]),
 }
 
 impl Metrics {
@@ -107,16 +119,22 @@ impl Metrics {
         let mut registry = Registry::with_prefix("ekiden");
         let calls = Family::default();
         registry.register("calls", "Calls by how they ended", calls.clone());
-        let queue_wait = Family::new_with_constructor(Buckets(seconds));
+        let queue_wait = Family::new_with_constructor(Bounds(seconds));
         registry.register_with_unit(
             "queue_wait",
             "Time that calls waited before their batch started",
             Unit::Seconds,
             queue_wait.clone(),
         );
-        let batch_rows = Family::new_with_constructor(Buckets(rows));
+        let batch_rows = Family::new_with_constructor(Bounds(rows));
         registry.register("batch_rows", "Rows per batch", batch_rows.clone());
-        let execution = Family::new_with_constructor(Buckets(seconds));
+        let padding_rows = Family::default();
+        registry.register(
+            "padding_rows",
+            "Rows that batches were padded with, beside those of batch_rows",
+            padding_rows.clone(),
+        );
+        let execution = Family::new_with_constructor(Bounds(seconds));
         registry.register_with_unit("execution", "Time that batches ran", Unit::Seconds, execution.clone());
         let queue_rows = Family::default();
         registry.register("queue_rows", "Rows that wait", queue_rows.clone());
@@ -131,6 +149,13 @@ impl Metrics {
             "out_of_memory",
             "Batches that their device had too little memory for",
             out_of_memory.clone(),
+        );
+        let device_memory = Family::default();
+        registry.register_with_unit(
+            "device_memory",
+            "Memory of an executor's device that this process holds, after its last batch",
+            Unit::Bytes,
+            device_memory.clone(),
         );
         let restarts = Family::default();
         registry.register("executor_restarts", "Executors rebuilt", restarts.clone());
@@ -147,10 +172,12 @@ impl Metrics {
             calls,
             queue_wait,
             batch_rows,
+            padding_rows,
             execution,
             queue_rows,
             batch_rows_cap,
             out_of_memory,
+            device_memory,
             restarts,
             exits,
             states,
@@ -160,11 +187,12 @@ impl Metrics {
         }
     }
 
-    /// What the runner of this name, with these methods, reports to.
-    pub(crate) fn observer(&self, runner: &str, methods: &[&str]) -> RunnerObserver {
+    /// What the runner of this name reports to, with these methods, of which each has a number of rows that batches of so
+    /// many run with.
+    pub(crate) fn observer(&self, runner: &str, methods: Vec<(&str, Padded)>) -> RunnerObserver {
         let runner = runner.to_owned();
-        let by_method = |method: &&str| {
-            let labels = MethodLabels { runner: runner.clone(), method: (*method).to_owned() };
+        let by_method = |(method, padded): (&str, Padded)| {
+            let labels = MethodLabels { runner: runner.clone(), method: method.to_owned() };
             let outcome = |outcome: &'static str| {
                 let (runner, method) = (labels.runner.clone(), labels.method.clone());
                 self.calls.get_or_create(&OutcomeLabels { runner, method, outcome }).clone()
@@ -174,6 +202,8 @@ impl Metrics {
                 errors: OUTCOMES.map(|code| (code, outcome(code))),
                 queue_wait: self.queue_wait.get_or_create(&labels).clone(),
                 batch_rows: self.batch_rows.get_or_create(&labels).clone(),
+                padding_rows: self.padding_rows.get_or_create(&labels).clone(),
+                padded,
                 execution: self.execution.get_or_create(&labels).clone(),
                 out_of_memory: self.out_of_memory.get_or_create(&labels).clone(),
             }
@@ -184,7 +214,7 @@ impl Metrics {
         };
         let labels = RunnerLabels { runner: runner.clone() };
         RunnerObserver {
-            methods: methods.iter().map(by_method).collect(),
+            methods: methods.into_iter().map(by_method).collect(),
             restarts: self.restarts.get_or_create(&labels).clone(),
             exits: Exit::FAILURES
                 .map(|kind| (kind, self.exits.get_or_create(&ExitLabels { runner: runner.clone(), kind }).clone())),
@@ -213,6 +243,12 @@ impl Metrics {
             Gauge::BatchRowsCap(runner, method, rows) => {
                 self.batch_rows_cap.get_or_create(&labels(runner, method)).set(count(rows));
             }
+            Gauge::DeviceMemory(runner, executor, bytes) => {
+                for (kind, bytes) in bytes {
+                    let labels = MemoryLabels { runner: runner.to_owned(), executor: executor as u64, kind };
+                    self.device_memory.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+                }
+            }
         }
     }
 
@@ -222,6 +258,7 @@ impl Metrics {
         self.states.clear();
         self.queue_rows.clear();
         self.batch_rows_cap.clear();
+        self.device_memory.clear();
         gauges.for_each(|gauge| self.set(gauge));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -249,11 +286,16 @@ const OUTCOMES: [&str; 10] = [
     "cancelled",
 ];
 
+/// How many rows a batch of so many runs with.
+pub(crate) type Padded = Box<dyn Fn(usize) -> usize + Send + Sync>;
+
 struct MethodMetrics {
     ok: Counter,
     errors: [(&'static str, Counter); OUTCOMES.len()],
     queue_wait: Histogram,
     batch_rows: Histogram,
+    padding_rows: Counter,
+    padded: Padded,
     execution: Histogram,
     out_of_memory: Counter,
 }
@@ -284,6 +326,10 @@ impl Observer for RunnerObserver {
     fn batch_ran(&self, method: usize, batch: &BatchReport<'_>) {
         let Some(method) = self.methods.get(method) else { return };
         method.batch_rows.observe(batch.rows as f64);
+        let padding = (method.padded)(batch.rows).saturating_sub(batch.rows);
+        if padding > 0 {
+            method.padding_rows.inc_by(padding as u64);
+        }
         method.execution.observe(batch.execution.as_secs_f64());
         for wait in batch.waits {
             method.queue_wait.observe(wait.as_secs_f64());

@@ -12,10 +12,11 @@ use super::App;
 use super::child::isolated;
 use super::launch::{Kind, KindOf, PrepareError, Prepared};
 use super::models;
+use super::placing::{Placing, Strategies};
 use crate::config::{Config, ConfigErrors, Origin, RunnerOptions, Sources, report};
 use crate::isolation::{self, Which};
 use crate::metrics::Metrics;
-use crate::runner::{DefaultStrategy, Runnable, Runner};
+use crate::runner::{CustomResource, CustomResources, DefaultStrategy, Runnable, Runner, Strategy};
 use crate::serving::{Serving, suggest};
 
 /// Collects what an app is made of. Nothing runs, and nothing is read, before it is started.
@@ -26,6 +27,8 @@ pub struct AppBuilder {
     /// Runners built in code, by name.
     pub(super) runners: Vec<(RunnerOptions, Box<dyn Kind>)>,
     pub(super) child_args: Option<Vec<String>>,
+    strategies: Strategies,
+    resources: CustomResources,
     problems: Vec<String>,
 }
 
@@ -61,6 +64,8 @@ impl AppBuilder {
             kinds: BTreeMap::new(),
             runners: Vec::new(),
             child_args: None,
+            strategies: Strategies::from([("default".to_owned(), Arc::new(DefaultStrategy) as Arc<dyn Strategy>)]),
+            resources: CustomResources::new(),
             problems: Vec::new(),
         }
     }
@@ -94,7 +99,7 @@ impl AppBuilder {
     /// Makes `R` known by this name, so that runners of the configuration can run it.
     pub fn runnable<R: Runnable>(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
-        let kind = KindOf::<R> { params: None, strategy: Arc::new(DefaultStrategy) };
+        let kind = KindOf::<R> { params: None, strategy: None };
         if self.kinds.insert(name.clone(), Box::new(kind)).is_some() {
             self.problems.push(format!("two runnables are registered as \"{name}\""));
         }
@@ -103,7 +108,7 @@ impl AppBuilder {
 
     /// Adds a runner. Configuration of the same name overrides what it says.
     pub fn runner<R: Runnable>(mut self, runner: Runner<R>) -> Self {
-        let kind = KindOf::<R> { params: Some(runner.params.clone()), strategy: Arc::clone(&runner.strategy) };
+        let kind = KindOf::<R> { params: Some(runner.params.clone()), strategy: runner.strategy.clone() };
         match runner.options().read() {
             Ok(options) => {
                 if self.runners.iter().any(|(other, _)| other.name == options.name) {
@@ -113,6 +118,20 @@ impl AppBuilder {
             }
             Err(errors) => self.problems.push(errors.to_string()),
         }
+        self
+    }
+
+    /// Makes a strategy known by this name, so that `strategy = "…"` of the configuration can choose it. "default" is
+    /// [`DefaultStrategy`], unless another one is given that name.
+    pub fn strategy(mut self, name: impl Into<String>, strategy: impl Strategy) -> Self {
+        self.strategies.insert(name.into(), Arc::new(strategy));
+        self
+    }
+
+    /// Makes a kind of resource known by this name, so that `custom_resources` of the configuration are read and checked by
+    /// it.
+    pub fn resource(mut self, name: impl Into<String>, kind: impl CustomResource) -> Self {
+        self.resources.insert(name.into(), Box::new(kind));
         self
     }
 
@@ -141,16 +160,15 @@ impl AppBuilder {
     /// # Errors
     /// [`StartError`]: everything that is wrong with the configuration.
     pub fn check(self) -> Result<CheckedApp, StartError> {
-        let (config, prepared) = self.prepare()?;
-        Ok(CheckedApp { config, prepared, builder: self })
+        Ok(CheckedApp { ready: self.prepare()?, builder: self })
     }
 
     /// Overlays the layers, and checks each runner.
-    pub(super) fn prepare(&self) -> Result<(Config, Vec<Prepared>), StartError> {
+    pub(super) fn prepare(&self) -> Result<Ready, StartError> {
         if isolation::refuse_stray() {
             return Err(StartError::Stray);
         }
-        let Self { sources, kinds, runners, child_args, problems } = self;
+        let Self { sources, kinds, runners, child_args, problems, strategies, resources } = self;
         let (mut sources, mut problems) = (sources.clone(), problems.clone());
         for (options, kind) in runners {
             sources = sources.known_runner(&options.name, kind.method_names().unwrap_or_default());
@@ -166,6 +184,7 @@ impl AppBuilder {
         if config.runners.is_empty() && problems.is_empty() {
             problems.push("there are no runners: list some under [[runners]], or add them in code".to_owned());
         }
+        let placing = Placing::here(&config.runners, resources, strategies);
         let mut prepared = Vec::new();
         for options in &mut config.runners {
             let models = match models::locate(options, sources.folder()) {
@@ -191,7 +210,7 @@ impl AppBuilder {
                 None => Which::Runnable(options.runnable().to_owned()),
             };
             let isolated = isolated(options, which, child_args.clone()).map_err(PrepareError::Other);
-            match isolated.and_then(|isolated| kind.prepare(options.clone(), models, isolated)) {
+            match isolated.and_then(|isolated| kind.prepare(options.clone(), models, isolated, &placing)) {
                 Ok(runner) => prepared.push(runner),
                 Err(PrepareError::Config(errors)) => problems.push(errors.to_string()),
                 Err(PrepareError::Other(problem)) => problems.push(problem),
@@ -201,44 +220,63 @@ impl AppBuilder {
             return Err(StartError::Invalid(problems));
         }
         config.runners = prepared.iter().map(|runner| runner.options.clone()).collect();
-        Ok((config, prepared))
+        let plans = prepared.iter().map(|runner| (runner.options.name.as_str(), &runner.placed.plan));
+        let oversubscribed = placing.oversubscribed(plans);
+        Ok(Ready { config, runners: prepared, oversubscribed })
+    }
+}
+
+/// Runners that only wait to be launched.
+pub(super) struct Ready {
+    pub(super) config: Config,
+    pub(super) runners: Vec<Prepared>,
+    /// That they have more of the CPUs than there is.
+    oversubscribed: Option<String>,
+}
+
+impl Ready {
+    /// What is allowed and yet hardly what was meant.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let each = self.runners.iter().flat_map(|runner| {
+            let name = &runner.options.name;
+            let placing = runner.placed.choice.warning.iter().map(move |warning| format!("runner {name}: {warning}"));
+            report::warnings(&runner.options, &runner.batchable).into_iter().chain(placing)
+        });
+        each.chain(self.oversubscribed.clone()).collect()
     }
 }
 
 /// An app that can be launched: nothing is wrong with its configuration.
 pub struct CheckedApp {
-    config: Config,
-    prepared: Vec<Prepared>,
+    ready: Ready,
     builder: AppBuilder,
 }
 
 impl CheckedApp {
     /// The configuration that would be in effect.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.ready.config
     }
 
     /// The runners and their methods, by name.
     pub fn methods(&self) -> Vec<(String, Vec<String>)> {
-        self.prepared.iter().map(|runner| (runner.options.name.to_string(), runner.methods.clone())).collect()
+        self.ready.runners.iter().map(|runner| (runner.options.name.to_string(), runner.methods.clone())).collect()
     }
 
     /// Every effective value with the layer that it comes from, the executors that each runner would get, and warnings of
     /// what is hardly meant.
     pub fn report(&self) -> String {
         let methods = |options: &RunnerOptions| {
-            let runner = self.prepared.iter().find(|runner| runner.options.name == options.name);
+            let runner = self.ready.runners.iter().find(|runner| runner.options.name == options.name);
             runner.map(|runner| runner.methods.clone()).unwrap_or_default()
         };
-        let mut text = report::render(&self.config, methods);
+        let mut text = report::render(&self.ready.config, methods);
         text.push('\n');
-        for runner in &self.prepared {
-            text.push_str(&format!("runner {}: {}\n", runner.options.name, runner.plan));
+        for runner in &self.ready.runners {
+            text.push_str(&format!("runner {}: {}\n", runner.options.name, runner.placed.choice));
         }
-        for runner in &self.prepared {
-            for warning in report::warnings(&runner.options, &runner.batchable) {
-                text.push_str(&format!("warning: {warning}\n"));
-            }
+        for warning in self.ready.warnings() {
+            text.push_str(&format!("warning: {warning}\n"));
         }
         text
     }
@@ -250,10 +288,14 @@ impl CheckedApp {
     pub fn launch(self) -> Result<App, StartError> {
         let runtime = Runtime::start().map_err(StartError::Runtime)?;
         let metrics = Arc::new(Metrics::new());
-        let runners = self.prepared.into_iter().map(|runner| runner.launch(&runtime, &metrics)).collect();
+        for warning in self.ready.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let Ready { config, runners, .. } = self.ready;
+        let runners = runners.into_iter().map(|runner| runner.launch(&runtime, &metrics)).collect();
         Ok(App {
             serving: Serving::new(runners, metrics),
-            config: Arc::new(ArcSwap::from_pointee(self.config)),
+            config: Arc::new(ArcSwap::from_pointee(config)),
             builder: Arc::new(tokio::sync::Mutex::new(self.builder)),
             reloads: Arc::new(tokio::sync::Semaphore::new(2)),
             runtime: Arc::new(runtime),
@@ -263,7 +305,7 @@ impl CheckedApp {
 
 impl fmt::Debug for CheckedApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckedApp").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("CheckedApp").field("config", &self.ready.config).finish_non_exhaustive()
     }
 }
 

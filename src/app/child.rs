@@ -40,7 +40,7 @@ fn be(child: Child, app: AppBuilder) {
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let name = format!("{}/{}", child.opening().runner, child.opening().executor);
     // A failure to start the pool ends the child, whose parent says so.
-    let _ = on_pool(child.opening().threads, name, move || {
+    let _ = on_pool(&child.opening().place.clone(), name, move || {
         child.serve(|opening| app.open(opening));
         drop(done);
     });

@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
+use super::placing::{Placed, Placing};
 use crate::config::{ConfigErrors, RunnerOptions};
-use crate::device;
 use crate::isolation::{Isolated, Opening};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Padded};
 use crate::models::LocatedModel;
-use crate::runner::{
-    OpenContext, Opener, Placement, Plan, Resources, Runnable, RunnerFactory, Strategy, Support, declared,
-};
-use crate::serving::{MethodHandle, Model, RunnerEntry};
+use crate::runner::{DeclaredMethod, OpenContext, Opener, Plan, Runnable, RunnerFactory, Strategy, Support, declared};
+use crate::serving::{Buckets, DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
+use crate::value::Signature;
 
 /// A kind of runnable, without its type.
 pub(super) trait Kind: Send + Sync {
@@ -32,6 +31,7 @@ pub(super) trait Kind: Send + Sync {
         options: RunnerOptions,
         models: Vec<LocatedModel>,
         isolated: Option<Isolated>,
+        placing: &Placing<'_>,
     ) -> Result<Prepared, PrepareError>;
 
     /// Opens a runnable of this kind in a child process, on this thread.
@@ -53,7 +53,7 @@ pub(super) struct Prepared {
     pub(super) methods: Vec<String>,
     /// Those of them that are batchable.
     pub(super) batchable: Vec<String>,
-    pub(super) plan: Plan,
+    pub(super) placed: Placed,
     launch: Launch,
 }
 
@@ -69,7 +69,8 @@ impl Prepared {
 pub(super) struct KindOf<R: Runnable> {
     /// From a runner built in code.
     pub(super) params: Option<R::Params>,
-    pub(super) strategy: Arc<dyn Strategy>,
+    /// From a runner built in code that chooses one.
+    pub(super) strategy: Option<Arc<dyn Strategy>>,
 }
 
 impl<R: Runnable> Kind for KindOf<R> {
@@ -83,6 +84,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         options: RunnerOptions,
         models: Vec<LocatedModel>,
         isolated: Option<Isolated>,
+        placing: &Placing<'_>,
     ) -> Result<Prepared, PrepareError> {
         let said = options.params.as_ref();
         let (origin, key) = said.map_or((&options.origin, "[runners.params]"), |params| (&params.origin, "params"));
@@ -101,28 +103,23 @@ impl<R: Runnable> Kind for KindOf<R> {
         let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let mut plan = self.plan(&options).map_err(PrepareError::Other)?;
+        names.iter().try_for_each(|method| check_buckets(&options, method))?;
+        let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
+        let mut placed = placing.place(&options, self.strategy.as_ref(), support).map_err(PrepareError::Other)?;
         if isolated.is_some() {
-            plan.reason.push_str(", in a process of its own");
+            placed.choice.chosen.push_str(", each in a process of its own");
         }
-        let executors = NonZeroUsize::new(plan.executors.len()).ok_or_else(|| {
-            PrepareError::Other(format!(
-                "runner \"{}\": the strategy {:?} chose no executors",
-                options.name, self.strategy
-            ))
-        })?;
-        let opener = Opener::<R>::new(ctx, methods);
-        let launch = launcher(&options, opener, plan.clone(), executors, isolated);
-        Ok(Prepared { methods: names, batchable, plan, launch: Box::new(launch), options })
+        let opener = Opener::<R>::new(ctx, methods, options.golden_check());
+        let launch = launcher(&options, opener, placed.clone(), isolated);
+        Ok(Prepared { methods: names, batchable, placed, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
         let params = self.read_params(opening.params.as_ref()).map_err(OpenError::new)?;
         let ctx = OpenContext::on_host(params, opening.models.clone());
         let methods = declared::<R>(&ctx).map_err(OpenError::new)?;
-        let opener = Opener::<R>::new(ctx, methods);
-        let place = Placement { device: opening.device.clone(), threads: opening.threads };
-        Ok(Box::new(opener.open(&place)?))
+        let opener = Opener::<R>::new(ctx, methods, opening.golden_check);
+        Ok(Box::new(opener.open(&opening.place)?))
     }
 }
 
@@ -137,63 +134,91 @@ impl<R: Runnable> KindOf<R> {
                 .or_else(|_| serde_json::from_value(serde_json::json!({}))),
         }
     }
+}
 
-    fn plan(&self, options: &RunnerOptions) -> Result<Plan, String> {
-        let resources = Resources {
-            cpu: options.cpu.as_ref().map(|cpu| cpu.value),
-            nvidia_gpu: options.nvidia_gpu.as_ref().map_or(0, |gpus| gpus.value),
-            custom: options.custom_resources.iter().map(|(name, amount)| (name.clone(), amount.value)).collect(),
-        };
-        let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
-        let problem =
-            |error: &dyn std::fmt::Display| format!("{}: runner \"{}\": {error}", options.origin, options.name);
-        let plan = self.strategy.plan(&resources, support).map_err(|error| problem(&error))?;
-        for place in &plan.executors {
-            device::check(&place.device).map_err(|error| problem(&error))?;
-        }
-        Ok(plan)
+/// One method, as its runner has it.
+struct About {
+    setup: Setup,
+    signature: Signature,
+    limits: MethodLimits,
+}
+
+fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) -> About {
+    let effective = options.effective_method(&method.name);
+    let mut limits = options.method_limits(&method.name);
+    let most = limits.max_batch_size.get();
+    let is_batchable = method.signature.batching.is_some();
+    if !is_batchable {
+        limits.batching = ekiden_actors::Batching::Off;
     }
+    let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
+    let buckets = match effective.batch_buckets.value {
+        _ if !is_batchable => Buckets::default(),
+        Some(sizes) if sizes.is_empty() => Buckets::default(),
+        Some(sizes) => Buckets::new(sizes.iter().map(|size| size.get()), most),
+        None if on_gpu => Buckets::powers_of_two(most),
+        None => Buckets::default(),
+    };
+    let warm_up = match buckets.sizes() {
+        // A method that is not batchable has no larger batches.
+        [] if method.warm_up && !is_batchable => vec![1],
+        [] if method.warm_up => steps(most),
+        sizes => sizes.to_vec(),
+    };
+    let setup = Setup { name: method.name.clone(), buckets, warm_up, must_warm_up: method.warm_up };
+    About { setup, signature: method.signature.clone(), limits }
+}
+
+/// 1, 8, 64 … and then `most`: enough to learn what batches cost.
+fn steps(most: usize) -> Vec<usize> {
+    let steps = std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
+    steps.chain([most]).collect()
+}
+
+/// Buckets that no batch can fill.
+fn check_buckets(options: &RunnerOptions, method: &str) -> Result<(), PrepareError> {
+    let effective = options.effective_method(method);
+    let most = effective.max_batch_size.value;
+    let Some(largest) =
+        effective.batch_buckets.value.as_ref().and_then(|sizes| sizes.last()).filter(|size| **size > most)
+    else {
+        return Ok(());
+    };
+    Err(PrepareError::Other(format!(
+        "{}: runner \"{}\", {method}: batch_buckets has {largest}, above max_batch_size = {most}: no batch is that large",
+        effective.batch_buckets.origin, options.name
+    )))
 }
 
 fn launcher<R: Runnable>(
     options: &RunnerOptions,
     opener: Opener<R>,
-    plan: Plan,
-    executors: NonZeroUsize,
+    placed: Placed,
     isolated: Option<Isolated>,
 ) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
     let (required, restarts) = (options.required(), options.restart_limits());
-    let about: Vec<_> = opener
-        .methods
-        .iter()
-        .map(|method| {
-            let mut limits = options.method_limits(&method.name);
-            if method.signature.batching.is_none() {
-                limits.batching = ekiden_actors::Batching::Off;
-            }
-            (method.name.clone(), method.signature.clone(), limits)
-        })
-        .collect();
-    let warm_ups = opener.methods.iter().enumerate().filter(|(_, method)| method.warm_up);
-    let warm_ups = warm_ups.map(|(index, method)| {
-        // A method that is not batchable has no larger batches.
-        let most = options.method_limits(&method.name).max_batch_size.get();
-        (index, if method.signature.batching.is_some() { most } else { 1 })
-    });
-    let warm_ups: Vec<(usize, usize)> = warm_ups.collect();
+    let about: Vec<About> = opener.methods.iter().map(|method| about(options, method, &placed.plan)).collect();
     move |runtime, metrics| {
-        let names: Vec<&str> = about.iter().map(|(name, _, _)| name.as_str()).collect();
-        let limits: Vec<MethodLimits> = about.iter().map(|(_, _, limits)| limits.clone()).collect();
-        let observer = Arc::new(metrics.observer(&name, &names));
+        let limits: Vec<MethodLimits> = about.iter().map(|about| about.limits.clone()).collect();
+        let padded = |about: &About| -> Padded {
+            let buckets = about.setup.buckets.clone();
+            Box::new(move |rows| buckets.padded(rows))
+        };
+        let methods = about.iter().map(|about| (about.setup.name.as_str(), padded(about)));
+        let executors = NonZeroUsize::new(placed.plan.executors.len()).unwrap_or(NonZeroUsize::MIN);
+        let observer = Arc::new(metrics.observer(&name, methods.collect()));
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
-        let reason = plan.reason.clone();
-        let factory = RunnerFactory { name: name.clone(), opener, places: plan.executors, warm_ups, isolated };
+        let Placed { plan, choice } = placed;
+        let setups = about.iter().map(|about| about.setup.clone()).collect();
+        let memory: Arc<[DeviceMemory]> = plan.executors.iter().map(|_| DeviceMemory::default()).collect();
+        let places = plan.executors;
+        let factory =
+            RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: Arc::clone(&memory) };
         let actor = runtime.launch(spec, factory);
-        let methods = about
-            .into_iter()
-            .enumerate()
-            .map(|(index, (name, signature, limits))| MethodHandle::new(name, signature, limits, actor.method(index)));
-        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: reason, actor }
+        let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, limits })| {
+            MethodHandle::new(setup.name, signature, limits, setup.buckets, actor.method(index))
+        });
+        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, memory, actor }
     }
 }

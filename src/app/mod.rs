@@ -4,6 +4,7 @@ mod builder;
 mod child;
 mod launch;
 mod models;
+mod placing;
 mod reload;
 
 pub use builder::{AppBuilder, CheckedApp, StartError};

@@ -91,7 +91,11 @@ impl App {
         if self.serving.is_ending() {
             return Err(ReloadError::Ending);
         }
-        let (mut new, prepared) = builder.prepare().map_err(|error| ReloadError::Invalid(error.to_string()))?;
+        let ready = builder.prepare().map_err(|error| ReloadError::Invalid(error.to_string()))?;
+        for warning in ready.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let (mut new, prepared) = (ready.config, ready.runners);
         let old = self.config.load_full();
         let mut reloaded = Reloaded { needs_restart: report::changed(&old.server, &new.server), ..Reloaded::default() };
         new.server = old.server.clone();

@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal};
 use ekiden::config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-/// Every request that is no HTTP is an error to actix: anybody who scans ports would fill the log.
-const DEFAULT: &str = "info,actix_http::h1=off";
+/// Every request that is no HTTP is an error to actix: anybody who scans ports would fill the log. What GPU drivers are
+/// asked and tuned with is nobody's business either, until something is wrong with them.
+const DEFAULT: &str = "info,actix_http::h1=off,wgpu_hal=off,wgpu_core=error,naga=error,cubecl=warn,cubecl_runtime=warn,\
+cubecl_server=warn,cubecl_wgpu=warn,turso_core=error";
 
 /// Starts logging. `RUST_LOG` says what; by default everything from `info` on.
 pub(super) fn start(format: LogFormat) {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod devices;
 mod log;
 mod models;
 mod random;
@@ -77,6 +78,16 @@ enum Command {
         #[arg(long, value_name = "URL", default_value = runners::ADMIN)]
         admin: String,
     },
+    /// List the devices that runners can be put on
+    #[command(after_help = devices::EXAMPLES)]
+    Devices {
+        /// Run a small product on each, and compare with the CPU's
+        #[arg(long)]
+        test: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List, show, import, export and delete saved models
     #[command(after_help = models::EXAMPLES)]
     Models {
@@ -130,6 +141,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_ref(), &url, json),
         Command::Reload { admin } => runners::reload(&admin),
+        Command::Devices { test, json } => devices::devices(test, json),
         Command::Models { command } => models::models(command),
         Command::Bench(args) => bench::bench(&args),
         Command::Tune(args) => tune::tune(&args),

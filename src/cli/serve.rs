@@ -111,7 +111,7 @@ fn admin_listener(bind: &Sourced<Option<BindAddress>>) -> Result<Option<TcpListe
 fn describe(app: &App, source: &str, address: SocketAddr) {
     say(format_args!("ekiden {} serves {source}", env!("CARGO_PKG_VERSION")));
     for runner in app.runners().iter() {
-        say(format_args!("  {}: {}", runner.name, runner.plan));
+        say(format_args!("  {}: {}", runner.name, runner.plan.chosen));
         for method in &runner.methods {
             say(format_args!("    {}", signature(method)));
         }

@@ -43,6 +43,7 @@ settings! {
     &str => |value: &str| value.to_owned(),
     String => |value: String| value,
     Vec<String> => |value: Vec<String>| value,
+    Vec<i64> => |value: Vec<i64>| value.into_iter().map(Value::from).collect::<Vec<_>>(),
 }
 
 impl CodeOptions {

@@ -5,15 +5,29 @@ pub(super) const SERVER: [&str; 7] =
     ["bind", "admin_bind", "workers", "max_body_bytes", "grace_s", "log_format", "access_log"];
 
 /// Limits of a method; at a runner they are the defaults of its methods.
-pub(super) const LIMITS: [&str; 7] =
-    ["batching", "max_batch_size", "max_latency_ms", "max_queue_size", "timeout_ms", "batch_timeout_ms", "retry"];
+pub(super) const LIMITS: [&str; 8] = [
+    "batching",
+    "max_batch_size",
+    "batch_buckets",
+    "max_latency_ms",
+    "max_queue_size",
+    "timeout_ms",
+    "batch_timeout_ms",
+    "retry",
+];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 14] = [
+pub(super) const RUNNER: [&str; 20] = [
     "runnable",
     "required",
     "cpu",
     "nvidia_gpu",
+    "gpu",
+    "device",
+    "strategy",
+    "workers_per_resource",
+    "pin",
+    "golden_check",
     "model",
     "models",
     "isolation",

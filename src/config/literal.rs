@@ -25,11 +25,11 @@ pub(super) fn value(
     let free_form = path.get(2).is_some_and(|key| [keys::PARAMS, keys::CUSTOM_RESOURCES].contains(&key.as_str()));
     let key = path.last().map_or("", String::as_str);
     let literal = match (key, toml) {
-        ("bind" | "admin_bind" | "log_format" | "runnable" | "model" | "batching" | "isolation", toml)
-            if !free_form =>
-        {
-            toml.filter(|toml| toml.is_str())
-        }
+        (
+            "bind" | "admin_bind" | "log_format" | "runnable" | "model" | "batching" | "isolation" | "device"
+            | "strategy",
+            toml,
+        ) if !free_form => toml.filter(|toml| toml.is_str()),
         ("models", toml) if !free_form => match toml.filter(|toml| toml.is_array()) {
             Some(list) => Some(list),
             None => return Some(origins.value(origin, comma_list(text, origin))),

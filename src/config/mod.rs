@@ -11,7 +11,7 @@
 //! can name it and an error can say where to look. Each layer is read alone before the merge: an error is reported even
 //! where a stronger layer hides it, and all errors are reported at once.
 //!
-//! In the order of reading: [`origin`], [`name`], [`error`]; [`server`], [`runner`] and [`isolation`] are the result; `keys`, `values`
+//! In the order of reading: [`origin`], [`name`], [`error`]; [`server`], [`runner`], [`resources`] and [`isolation`] are the result; `keys`, `values`
 //! and `read` are the rules; `tree`, `file`, `env`, `overrides`, `literal` and [`code`] are the layers; [`report`]
 //! prints.
 
@@ -27,6 +27,7 @@ pub mod origin;
 mod overrides;
 mod read;
 pub mod report;
+pub mod resources;
 pub mod runner;
 pub mod server;
 mod sources;
@@ -41,6 +42,7 @@ pub use error::{ConfigError, ConfigErrors, Problem};
 pub use isolation::{Isolation, IsolationOptions};
 pub use name::{BindAddress, RunnerName};
 pub use origin::{Layer, Origin, Sourced};
+pub use resources::{Adapters, Amount, DeviceChoice, NvidiaGpus, ResourceOptions};
 pub use runner::{EffectiveMethod, MethodOptions, RestartOptions, RunnerOptions};
 pub use server::{LogFormat, ServerConfig};
 pub use sources::Sources;

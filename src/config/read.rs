@@ -10,6 +10,7 @@ use super::isolation::IsolationOptions;
 use super::keys;
 use super::name::RunnerName;
 use super::origin::{Origin, Sourced};
+use super::resources::{Amount, ResourceOptions};
 use super::runner::{MethodOptions, RestartOptions, RunnerOptions};
 use super::server::ServerConfig;
 use super::tree::{Origins, Table};
@@ -92,12 +93,10 @@ impl<'a> Reader<'a> {
         let mut options = RunnerOptions::new(name, origin);
         options.runnable = self.take(&mut section, "runnable", values::text);
         options.required = self.take(&mut section, "required", values::flag);
-        options.cpu = self.take(&mut section, "cpu", values::cpu);
-        options.nvidia_gpu = self.take(&mut section, "nvidia_gpu", values::nvidia_gpu);
+        options.resources = self.resources(&mut section);
         options.model = self.take(&mut section, "model", values::text);
         options.models = self.take(&mut section, "models", values::models);
         options.isolation = self.isolation(&mut section);
-        options.custom_resources = self.custom_resources(&mut section);
         options.method_defaults = self.limits(&mut section);
         options.restarts = self.restarts(&mut section);
         options.params = self.params(&mut section);
@@ -114,7 +113,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn custom_resources(&mut self, runner: &mut Section) -> BTreeMap<String, Sourced<f64>> {
+    fn resources(&mut self, section: &mut Section) -> ResourceOptions {
+        ResourceOptions {
+            cpu: self.take(section, "cpu", values::cpu),
+            nvidia_gpu: self.take(section, "nvidia_gpu", values::nvidia_gpu),
+            gpu: self.take(section, "gpu", values::gpu),
+            device: self.take(section, "device", values::device),
+            strategy: self.take(section, "strategy", values::text),
+            workers_per_resource: self.take(section, "workers_per_resource", values::workers_per_resource),
+            pin: self.take(section, "pin", values::flag),
+            golden_check: self.take(section, "golden_check", values::flag),
+            custom: self.custom_resources(section),
+        }
+    }
+
+    fn custom_resources(&mut self, runner: &mut Section) -> BTreeMap<String, Sourced<Amount>> {
         let Some(value) = runner.table.remove(keys::CUSTOM_RESOURCES) else { return BTreeMap::new() };
         let mut section = self.section(runner, keys::CUSTOM_RESOURCES, value);
         let names: Vec<String> = section.table.keys().cloned().collect();
@@ -127,6 +140,7 @@ impl<'a> Reader<'a> {
             origin: None,
             batching: self.take(section, "batching", values::batching),
             max_batch_size: self.take(section, "max_batch_size", values::rows),
+            batch_buckets: self.take(section, "batch_buckets", values::batch_buckets),
             max_latency: self.take(section, "max_latency_ms", values::milliseconds),
             max_queue_size: self.take(section, "max_queue_size", values::rows),
             timeout: self.take(section, "timeout_ms", values::timeout),

@@ -107,12 +107,19 @@ fn server_rows(server: &ServerConfig) -> Vec<Row> {
 }
 
 fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
-    let mut rows = vec![
-        row("required", &pick(None, runner.required.as_ref(), true), shown),
-        option_row("cpu", runner.cpu.as_ref(), shown),
-        option_row("nvidia_gpu", runner.nvidia_gpu.as_ref(), shown),
-    ];
-    let resources = runner.custom_resources.iter();
+    let mut rows = vec![row("required", &pick(None, runner.required.as_ref(), true), shown)];
+    let asked = &runner.resources;
+    rows.extend([
+        option_row("cpu", asked.cpu.as_ref(), shown),
+        option_row("nvidia_gpu", asked.nvidia_gpu.as_ref(), shown),
+        option_row("gpu", asked.gpu.as_ref(), shown),
+        option_row("device", asked.device.as_ref(), shown),
+        option_row("strategy", asked.strategy.as_ref(), shown),
+        row("workers_per_resource", &pick(None, asked.workers_per_resource.as_ref(), 1.0), shown),
+        row("pin", &pick(None, asked.pin.as_ref(), false), shown),
+        row("golden_check", &pick(None, asked.golden_check.as_ref(), true), shown),
+    ]);
+    let resources = asked.custom.iter();
     rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));
     rows.push(option_row("model", runner.model.as_ref(), |model| found(runner, model)));
     rows.push(option_row("models", runner.models.as_ref(), |models| {
@@ -155,6 +162,9 @@ fn method_rows(runner: &RunnerOptions, method: &str, prefix: &str) -> Vec<Row> {
     vec![
         row(key("batching"), &limits.batching, |batching| batching.name().to_owned()),
         row(key("max_batch_size"), &limits.max_batch_size, shown),
+        row(key("batch_buckets"), &limits.batch_buckets, |sizes| {
+            sizes.as_ref().map_or_else(|| "auto".to_owned(), |sizes| format!("{sizes:?}"))
+        }),
         row(key("max_latency_ms"), &limits.max_latency, milliseconds),
         row(key("max_queue_size"), &limits.max_queue_size, shown),
         row(key("timeout_ms"), &limits.timeout, |timeout| milliseconds(&timeout.unwrap_or_default())),

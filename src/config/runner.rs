@@ -15,6 +15,7 @@ use super::error::{ConfigError, ConfigErrors, Problem};
 use super::isolation::IsolationOptions;
 use super::name::RunnerName;
 use super::origin::{Layer, Origin, Sourced};
+use super::resources::ResourceOptions;
 
 /// Options of one method, or of all methods of a runner; `None`: not said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct MethodOptions {
     pub batching: Option<Sourced<Batching>>,
     /// The most rows in one batch.
     pub max_batch_size: Option<Sourced<NonZeroUsize>>,
+    /// The numbers of rows that batches are padded to, ascending; none: batches run as they are.
+    pub batch_buckets: Option<Sourced<Vec<NonZeroUsize>>>,
     /// The longest wait for company while an executor is free; at most 365 days.
     pub max_latency: Option<Sourced<Duration>>,
     /// The most rows that may wait.
@@ -44,6 +47,7 @@ impl MethodOptions {
             origin: self.origin.or(stronger.origin),
             batching: stronger_of(self.batching, stronger.batching),
             max_batch_size: stronger_of(self.max_batch_size, stronger.max_batch_size),
+            batch_buckets: stronger_of(self.batch_buckets, stronger.batch_buckets),
             max_latency: stronger_of(self.max_latency, stronger.max_latency),
             max_queue_size: stronger_of(self.max_queue_size, stronger.max_queue_size),
             timeout: stronger_of(self.timeout, stronger.timeout),
@@ -91,12 +95,8 @@ pub struct RunnerOptions {
     pub runnable: Option<Sourced<String>>,
     /// Whether the server is ready only while this runner is.
     pub required: Option<Sourced<bool>>,
-    /// CPU cores: above 0, at most 1024.
-    pub cpu: Option<Sourced<f64>>,
-    /// NVIDIA GPUs; 0: none.
-    pub nvidia_gpu: Option<Sourced<u32>>,
-    /// Other resources by name: finite, at least 0.
-    pub custom_resources: BTreeMap<String, Sourced<f64>>,
+    /// What it asks of the machine.
+    pub resources: ResourceOptions,
     /// The model that it serves: a tag in the store, or a path.
     pub model: Option<Sourced<String>>,
     /// Its models, beside that one.
@@ -123,9 +123,7 @@ impl RunnerOptions {
             origin,
             runnable: None,
             required: None,
-            cpu: None,
-            nvidia_gpu: None,
-            custom_resources: BTreeMap::new(),
+            resources: ResourceOptions::default(),
             model: None,
             models: None,
             found_models: BTreeMap::new(),
@@ -140,8 +138,6 @@ impl RunnerOptions {
     /// Lays the options of a stronger layer over these. Custom resources, methods and the tables within `params` are
     /// merged by key, models are replaced; name and origin stay.
     pub fn overlay(self, stronger: Self) -> Self {
-        let mut custom_resources = self.custom_resources;
-        custom_resources.extend(stronger.custom_resources);
         let mut methods = self.methods;
         for (name, options) in stronger.methods {
             let weaker = methods.remove(&name).unwrap_or_default();
@@ -152,9 +148,7 @@ impl RunnerOptions {
             origin: self.origin,
             runnable: stronger_of(self.runnable, stronger.runnable),
             required: stronger_of(self.required, stronger.required),
-            cpu: stronger_of(self.cpu, stronger.cpu),
-            nvidia_gpu: stronger_of(self.nvidia_gpu, stronger.nvidia_gpu),
-            custom_resources,
+            resources: self.resources.overlay(stronger.resources),
             model: stronger_of(self.model, stronger.model),
             models: stronger_of(self.models, stronger.models),
             found_models: stronger.found_models,
@@ -177,6 +171,11 @@ impl RunnerOptions {
     /// Whether the server is ready only while this runner is; it is unless somebody says otherwise.
     pub fn required(&self) -> bool {
         self.required.as_ref().is_none_or(|required| required.value)
+    }
+
+    /// Whether what a GPU computes is compared with the CPU's; it is unless somebody says otherwise.
+    pub fn golden_check(&self) -> bool {
+        self.resources.golden_check.as_ref().is_none_or(|check| check.value)
     }
 
     /// Renames methods that were named in a variable's spelling to the runnable's own names.
@@ -215,6 +214,11 @@ impl RunnerOptions {
                 own.and_then(|own| own.max_batch_size.as_ref()),
                 runner.max_batch_size.as_ref(),
                 default.max_batch_size,
+            ),
+            batch_buckets: pick(
+                own.and_then(|own| own.batch_buckets.clone()).map(some).as_ref(),
+                runner.batch_buckets.clone().map(some).as_ref(),
+                None,
             ),
             max_latency: pick(
                 own.and_then(|own| own.max_latency.as_ref()),
@@ -271,6 +275,8 @@ pub struct EffectiveMethod {
     pub batching: Sourced<Batching>,
     /// The most rows in one batch.
     pub max_batch_size: Sourced<NonZeroUsize>,
+    /// The numbers of rows that batches are padded to; `None`: powers of two on GPUs, and none on the CPU.
+    pub batch_buckets: Sourced<Option<Vec<NonZeroUsize>>>,
     /// The longest wait for company while an executor is free.
     pub max_latency: Sourced<Duration>,
     /// The most rows that may wait.
@@ -281,6 +287,10 @@ pub struct EffectiveMethod {
     pub batch_timeout: Sourced<Option<Duration>>,
     /// Whether a batch that failed is run again.
     pub retry: Sourced<bool>,
+}
+
+fn some<T>(Sourced { value, origin }: Sourced<T>) -> Sourced<Option<T>> {
+    Sourced::new(Some(value), origin)
 }
 
 /// The stronger of two values, the method's own where they are equally strong.

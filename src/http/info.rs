@@ -16,6 +16,16 @@ struct Runners<'a> {
     runners: Vec<Runner<'a>>,
 }
 
+/// How its executors were chosen.
+#[derive(Serialize)]
+struct Plan<'a> {
+    asked: &'a str,
+    found: &'a str,
+    chosen: &'a str,
+    reason: &'a str,
+    warning: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Runner<'a> {
     name: &'a str,
@@ -32,8 +42,10 @@ struct Runner<'a> {
     max_restarts: u32,
     restart_window_s: f64,
     abandoned: u32,
-    plan: &'a str,
+    plan: Plan<'a>,
     executors: Vec<Executor>,
+    /// Of those executors whose devices tell, which the CPU does not.
+    memory: Vec<Memory>,
     methods: Vec<Method<'a>>,
     last_exits: Vec<Exit>,
 }
@@ -52,6 +64,15 @@ struct Exit {
     ago_s: f64,
     kind: &'static str,
     cause: String,
+}
+
+/// What this process holds of an executor's device, as it was after the executor's last batch.
+#[derive(Serialize)]
+struct Memory {
+    executor: usize,
+    in_use_bytes: u64,
+    reserved_bytes: u64,
+    peak_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -117,6 +138,8 @@ struct Spec<'a> {
 struct Limits {
     batching: &'static str,
     max_batch_size: usize,
+    /// The numbers of rows that batches are padded to; empty where they run as they are.
+    batch_buckets: Vec<usize>,
     max_latency_ms: f64,
     max_queue_size: usize,
     timeout_ms: Option<f64>,
@@ -144,6 +167,13 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         state: executor.state.name(),
         restarts: executor.restarts,
     });
+    let memory = runner.memory.iter().enumerate().filter(|(_, memory)| memory.reserved() > 0);
+    let memory = memory.map(|(executor, memory)| Memory {
+        executor,
+        in_use_bytes: memory.in_use(),
+        reserved_bytes: memory.reserved(),
+        peak_bytes: memory.peak(),
+    });
     let exits = status.exits.iter().map(|record| Exit {
         executor: record.executor,
         unix_time_s: record.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -163,8 +193,15 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         max_restarts: status.budget.max_restarts,
         restart_window_s: status.budget.window.as_secs_f64(),
         abandoned: status.abandoned,
-        plan: &runner.plan,
+        plan: Plan {
+            asked: &runner.plan.asked,
+            found: &runner.plan.found,
+            chosen: &runner.plan.chosen,
+            reason: &runner.plan.reason,
+            warning: runner.plan.warning.as_deref(),
+        },
         executors: executors.collect(),
+        memory: memory.collect(),
         methods: runner.methods.iter().map(method).collect(),
         last_exits: exits.collect(),
     }
@@ -180,6 +217,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
         limits: Limits {
             batching: limits.batching.name(),
             max_batch_size: limits.max_batch_size.get(),
+            batch_buckets: method.buckets().sizes().to_vec(),
             max_latency_ms: ms(limits.max_latency),
             max_queue_size: limits.max_queue_size.get(),
             timeout_ms: limits.timeout.map(ms),

@@ -43,11 +43,9 @@ mod tests;
 #[cfg(unix)]
 mod wire;
 
-use std::num::NonZeroUsize;
-
 use serde::{Deserialize, Serialize};
 
-use crate::device::DeviceName;
+use crate::device::Placement;
 use crate::models::LocatedModel;
 
 #[cfg(unix)]
@@ -71,9 +69,10 @@ pub(crate) struct Opening {
     /// What configuration says; `None`: what code says.
     pub(crate) params: Option<serde_json::Value>,
     pub(crate) models: Vec<LocatedModel>,
-    pub(crate) device: DeviceName,
-    pub(crate) threads: NonZeroUsize,
+    pub(crate) place: Placement,
     pub(crate) limits: Limits,
+    /// Whether what a GPU computes is compared with the CPU's.
+    pub(crate) golden_check: bool,
 }
 
 /// Where the child's own [`AppBuilder`](crate::AppBuilder) has the runnable.

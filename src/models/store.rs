@@ -1,6 +1,5 @@
 //! The store: a folder of models, `<name>/<version>/`.
 
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use super::files::MANIFEST;
 use super::staging::{self, Staging};
 use super::tag::{ModelName, Selector, Tag, Version};
 use super::{Export, Import, Model, ModelError, Save};
+use crate::home;
 use crate::suggest::suggest;
 
 /// A folder of models. Any number of processes may use it at once: a version appears whole or not at all, and never
@@ -44,9 +44,7 @@ impl Store {
     /// # Errors
     /// [`ModelError::NoHome`].
     pub fn open() -> Result<Self, ModelError> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = set("EKIDEN_HOME").or_else(|| set("HOME").map(|home| home.join(".ekiden")));
-        Ok(Self::at(home.ok_or(ModelError::NoHome)?.join("models")))
+        Ok(Self::at(home::folder().ok_or(ModelError::NoHome)?.join("models")))
     }
 
     /// The store in this folder, which is made when the first model is saved.

@@ -35,6 +35,18 @@ fn is_random(step: &Step) -> bool {
     ops::is_random(&step.node.operator) || step.node.attributes.iter().any(|(_, attribute)| within(attribute))
 }
 
+/// What was transposed is laid out so once, and not each time that it is read.
+fn laid_out(step: &Step, values: Outputs) -> Result<Outputs, OpError> {
+    if step.node.operator != "Transpose" {
+        return Ok(values);
+    }
+    let lay_out = |value| match value {
+        Value::Tensor(tensor) => tensor.laid_out().map(Value::Tensor),
+        other => Ok(other),
+    };
+    values.into_iter().map(lay_out).collect()
+}
+
 impl Compiler<'_> {
     /// Computes what depends on constants only.
     ///
@@ -72,6 +84,7 @@ impl Compiler<'_> {
         let (outcome, short) = limits.within(|| contained(|| graph.call(step, &mut Vec::new())));
         match outcome {
             Ok(Ok(values)) => {
+                let values = laid_out(step, values).map_err(|error| error.to_string())?;
                 let bytes = values.iter().map(Value::bytes).fold(0, usize::saturating_add);
                 let room = self.constants.room.checked_sub(bytes);
                 self.constants.room = room.unwrap_or(self.constants.room);

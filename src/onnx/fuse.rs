@@ -1,4 +1,7 @@
-//! Steps made one at load: a normalization that follows a convolution or a product becomes part of its weights.
+//! Steps made one at load: a normalization that follows a convolution or a product becomes part of its weights. And weights
+//! laid out as they are read.
+
+use std::collections::HashMap;
 
 use burn::backend::Dispatch;
 use burn::backend::ops::FloatTensorOps;
@@ -25,6 +28,32 @@ impl Graph {
         }
         let mut gone = gone.into_iter();
         self.steps.retain(|_| gone.next() != Some(true));
+        self.turn_weights();
+    }
+
+    /// Gives products their weights row by row: a product of few rows is several times as slow on weights that are to be
+    /// transposed on the way.
+    fn turn_weights(&mut self) {
+        let mut turned: HashMap<Slot, Slot> = HashMap::new();
+        for at in 0..self.steps.len() {
+            let step = &self.steps[at];
+            let slot = step.inputs.get(1).copied().flatten();
+            let (true, Some(slot)) = (step.node.operator == "Gemm" && step.node.flag("transB", false), slot) else {
+                continue;
+            };
+            let new = match turned.get(&slot) {
+                Some(new) => *new,
+                None => {
+                    let turn = |weight: Tensor| weight.of_rank(2, "B")?.swap(0, 1)?.laid_out();
+                    let Some(Ok(weight)) = self.constant(Some(slot)).map(turn) else { continue };
+                    self.constants.push(Some(weight.into()));
+                    *turned.entry(slot).or_insert(self.constants.len() - 1)
+                }
+            };
+            let step = &mut self.steps[at];
+            step.inputs[1] = Some(new);
+            step.node.attributes.retain(|(name, _)| name != "transB");
+        }
     }
 
     /// The steps that take each value: two of them at most, for who asks whether there is but one.

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use super::strategy::{DefaultStrategy, Strategy};
+use super::strategy::Strategy;
 use super::{LocalRunner, Runnable};
 use crate::config::{CodeOptions, Isolation, Setting};
 
@@ -18,7 +18,7 @@ pub struct Runner<R: Runnable> {
     /// The one that it serves.
     pub(crate) model: Option<String>,
     pub(crate) models: Vec<String>,
-    pub(crate) strategy: Arc<dyn Strategy>,
+    pub(crate) strategy: Option<Arc<dyn Strategy>>,
     settings: Vec<(&'static str, Setting)>,
     resources: Vec<(String, f64)>,
     methods: Vec<(String, MethodConfig)>,
@@ -32,7 +32,7 @@ impl<R: Runnable> Runner<R> {
             params,
             model: None,
             models: Vec::new(),
-            strategy: Arc::new(DefaultStrategy),
+            strategy: None,
             settings: Vec::new(),
             resources: Vec::new(),
             methods: Vec::new(),
@@ -49,7 +49,7 @@ impl<R: Runnable> Runner<R> {
     /// How resources become executors.
     #[must_use]
     pub fn strategy(mut self, strategy: impl Strategy) -> Self {
-        self.strategy = Arc::new(strategy);
+        self.strategy = Some(Arc::new(strategy));
         self
     }
 
@@ -81,10 +81,28 @@ impl<R: Runnable> Runner<R> {
         self.set("cpu", cpu)
     }
 
-    /// CUDA devices.
+    /// NVIDIA GPUs: a count, or a list of indices (`vec![2, 7]`).
     #[must_use]
-    pub fn nvidia_gpu(self, count: u32) -> Self {
-        self.set("nvidia_gpu", count)
+    pub fn nvidia_gpu(self, gpus: impl Into<Setting>) -> Self {
+        self.set("nvidia_gpu", gpus)
+    }
+
+    /// GPUs that wgpu reaches, whatever the make: a count, a list of indices, or a part of a name.
+    #[must_use]
+    pub fn gpu(self, gpus: impl Into<Setting>) -> Self {
+        self.set("gpu", gpus)
+    }
+
+    /// The device of its executors: "auto", "flex", "cuda:1".
+    #[must_use]
+    pub fn device(self, device: impl Into<String>) -> Self {
+        self.set("device", device.into())
+    }
+
+    /// Executors for each unit of a resource, above 0: 2.0 is two on each GPU, 0.5 is one over two.
+    #[must_use]
+    pub fn workers_per_resource(self, workers: f64) -> Self {
+        self.set("workers_per_resource", workers)
     }
 
     /// An amount of another resource, for a strategy of your own.
@@ -164,7 +182,7 @@ impl<R: Runnable> Clone for Runner<R> {
             params: self.params.clone(),
             model: self.model.clone(),
             models: self.models.clone(),
-            strategy: Arc::clone(&self.strategy),
+            strategy: self.strategy.clone(),
             settings: self.settings.clone(),
             resources: self.resources.clone(),
             methods: self.methods.clone(),

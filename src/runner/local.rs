@@ -3,15 +3,15 @@
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
 
 use super::function::{self, Outputs};
 use super::open::Opener;
-use super::strategy::Placement;
 use super::typed::IntoInputs;
 use super::{OpenContext, Runnable, Runner};
-use crate::device::DeviceName;
+use crate::device::Placement;
 use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
 use crate::value::Signature;
@@ -49,11 +49,11 @@ impl<R: Runnable> LocalRunner<R> {
         let ctx = OpenContext::on_host(runner.params, models.map_err(|error| LocalError::Open(error.into()))?);
         let methods = super::declared::<R>(&ctx).map_err(LocalError::Declaration)?;
         let names = methods.iter().map(|method| (method.name.clone(), method.signature.clone())).collect();
-        let opener = Opener::new(ctx, methods);
-        let place = Placement { device: DeviceName::Flex, threads: NonZeroUsize::MIN };
+        let opener = Opener::new(ctx, methods, false);
+        let place = Placement::cpu(NonZeroUsize::MIN);
         let opened = opener.open(&place).map_err(LocalError::Open)?;
         Ok(Self {
-            worker: ModelWorker { model: Box::new(opened), warm_ups: Vec::new() }.into(),
+            worker: ModelWorker { name: "local".to_owned(), model: Box::new(opened), setups: Arc::default() }.into(),
             names,
             runnable: PhantomData,
         })

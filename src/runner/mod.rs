@@ -1,23 +1,27 @@
 //! Runnables and runners: user code, and how it comes to run on its devices.
 //!
-//! In reading order: `runnable` (what users write), `data`, `function` and `methods` (the types, the functions and the declaration of
-//! its methods),
-//! `builder` (a runner in code), `strategy` (from resources to executors), `open` (the factory that supervisors hold),
-//! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
-//! (from saved models to runners and modules), `onnx` (files that need no code).
+//! In reading order: `runnable` (what users write), `data`, `function` and `methods` (the types, the functions and the
+//! declaration of its methods), `builder` (a runner in code), `system`, `resources` and `strategy` (from what the machine has
+//! and a runner asks for to executors), `open`, `golden` and `pool` (the factory of supervisors, its check of GPUs, its
+//! threads), `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and
+//! `weights` (from saved models to runners and modules), `onnx` (files that need no code).
 
 mod builder;
 mod data;
 mod dynamic;
 mod function;
+mod golden;
 mod local;
 mod methods;
 mod model;
 mod onnx;
 mod open;
+mod pool;
+mod resources;
 mod rows;
 mod runnable;
 mod strategy;
+mod system;
 mod tensor;
 mod typed;
 mod weights;
@@ -28,14 +32,18 @@ pub use function::{InputParts, Inputs, MethodFn, Outputs, Slot};
 pub use local::{LocalError, LocalMethod, LocalRunner};
 pub use methods::{MethodBuilder, Methods, NamedSpec};
 pub use onnx::{Onnx, OnnxParams};
+pub use resources::{CustomResource, Granted, ResourceError, Resources};
 pub use rows::Rows;
 pub use runnable::{OpenContext, ResourceKind, Runnable};
-pub use strategy::{DefaultStrategy, Placement, Plan, PlanError, Resources, Strategy, Support};
+pub use strategy::{DefaultStrategy, Plan, PlanError, Request, Strategy, Support};
+pub use system::{Adapter, Inquiry, System};
 pub use typed::{IntoInputs, Method, TypeMismatch};
 pub use weights::{Weights, WeightsError, WeightsMismatch};
 
 pub(crate) use methods::Method as DeclaredMethod;
-pub(crate) use open::{Opener, RunnerFactory, on_pool};
+pub(crate) use open::{Opener, RunnerFactory};
+pub(crate) use pool::on_pool;
+pub(crate) use resources::CustomResources;
 
 /// The methods that `R` declares with these parameters and models.
 pub(crate) fn declared<R: Runnable>(ctx: &OpenContext<R::Params>) -> Result<Vec<DeclaredMethod<R>>, String> {

@@ -1,19 +1,19 @@
 //! Opening runnables on executors: the factory that the supervisor holds.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
+use super::golden;
 use super::methods::Method;
-use super::strategy::Placement;
+use super::pool::on_pool;
 use super::{OpenContext, Runnable};
-use crate::device::{self, DeviceName};
+use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, Model, ModelWorker};
+use crate::serving::{Answer, CallInput, DeviceMemory, Model, ModelWorker, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
@@ -21,23 +21,38 @@ pub(crate) struct Opener<R: Runnable> {
     pub(crate) params: R::Params,
     pub(crate) models: Vec<LocatedModel>,
     pub(crate) methods: Arc<[Method<R>]>,
+    /// Whether what a device other than the CPU computes is compared with the CPU's.
+    pub(crate) golden_check: bool,
 }
 
 impl<R: Runnable> Opener<R> {
-    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>) -> Self {
-        Self { params: ctx.params, models: ctx.models, methods: methods.into() }
+    pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>, golden_check: bool) -> Self {
+        Self { params: ctx.params, models: ctx.models, methods: methods.into(), golden_check }
     }
 
-    /// Opens it on this thread.
+    /// Opens it on this thread, and makes sure that its device computes what the CPU does.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
-        let device = device::open(&place.device)?;
+        let mut opened = self.open_unchecked(place)?;
+        if self.golden_check && !place.device().is_cpu() {
+            let methods: Vec<(usize, &str)> =
+                self.methods.iter().map(|method| method.name.as_str()).enumerate().collect();
+            let mut on_cpu = self.open_unchecked(&Placement::cpu(place.threads))?;
+            golden::check(&place.device().to_string(), &methods, &mut opened, &mut on_cpu)?;
+        }
+        Ok(opened)
+    }
+
+    fn open_unchecked(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
+        let device = device::open(place.device())?;
+        let others = place.devices.iter().skip(1).map(device::open).collect::<Result<_, _>>()?;
         let ctx = OpenContext {
             params: self.params.clone(),
             device: device.clone(),
+            others,
             threads: place.threads.get(),
             models: self.models.clone(),
         };
-        Ok(Opened { runnable: R::open(&ctx)?, methods: Arc::clone(&self.methods), device })
+        Ok(Opened { runnable: R::open(&ctx)?, methods: Arc::clone(&self.methods), device, memory: None })
     }
 }
 
@@ -46,7 +61,12 @@ pub(crate) struct Opened<R> {
     runnable: R,
     methods: Arc<[Method<R>]>,
     device: Device,
+    /// Told after each batch what the device holds; `None` on the CPU.
+    memory: Option<Memory>,
 }
+
+/// One of the executors' books, and whose it is.
+pub(crate) type Memory = (Arc<[DeviceMemory]>, usize);
 
 impl<R: 'static> Model for Opened<R> {
     fn signature(&self, method: usize) -> Option<&Signature> {
@@ -55,7 +75,14 @@ impl<R: 'static> Model for Opened<R> {
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-        Ok(method.run(&self.runnable, parts, &self.device).map_err(device::recognise)?)
+        let answer = method.run(&self.runnable, parts, &self.device).map_err(device::recognise);
+        if let Some((books, executor)) = &self.memory
+            && let Some(book) = books.get(*executor)
+            && let Some(found) = device::memory(&self.device)
+        {
+            book.found(found.in_use, found.reserved);
+        }
+        Ok(answer?)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
@@ -68,10 +95,12 @@ pub(crate) struct RunnerFactory<R: Runnable> {
     pub(crate) name: String,
     pub(crate) opener: Opener<R>,
     pub(crate) places: Vec<Placement>,
-    /// The methods to warm up, each with the most rows in a batch.
-    pub(crate) warm_ups: Vec<(usize, usize)>,
+    /// How each method is run.
+    pub(crate) setups: Arc<[Setup]>,
     /// How its executors' child processes are started; `None` where they live on threads.
     pub(crate) isolated: Option<Isolated>,
+    /// What each executor finds in use of its device.
+    pub(crate) memory: Arc<[DeviceMemory]>,
 }
 
 impl<R: Runnable> RunnerFactory<R> {
@@ -83,9 +112,9 @@ impl<R: Runnable> RunnerFactory<R> {
             runnable: isolated.runnable.clone(),
             params: isolated.params.clone(),
             models: self.opener.models.clone(),
-            device: place.device.clone(),
-            threads: place.threads,
+            place: place.clone(),
             limits: isolated.limits,
+            golden_check: self.opener.golden_check,
         }
     }
 }
@@ -99,22 +128,27 @@ where
     fn open(&self, slot: usize) -> Result<ModelWorker, OpenError> {
         let place = self.places.get(slot).ok_or_else(|| OpenError::new("the runner has no such executor"))?;
         let model: Box<dyn Model> = match &self.isolated {
-            None => Box::new(self.opener.open(place)?),
+            None => {
+                let mut opened = self.opener.open(place)?;
+                opened.memory = (!place.device().is_cpu()).then(|| (Arc::clone(&self.memory), slot));
+                Box::new(opened)
+            }
             Some(isolated) => {
                 let signatures = self.opener.methods.iter().map(|method| method.signature.clone()).collect();
                 isolation::open(isolated, self.opening(isolated, slot, place), signatures)?
             }
         };
-        Ok(ModelWorker { model, warm_ups: self.warm_ups.clone() })
+        Ok(ModelWorker { name: format!("{}/{slot}", self.name), model, setups: Arc::clone(&self.setups) })
     }
 
     /// A GPU's memory may not hold two; what a CPU shares is large.
     fn has_room(&self, slot: usize) -> bool {
-        self.places.get(slot).is_some_and(|place| place.device == DeviceName::Flex)
+        self.places.get(slot).is_some_and(|place| place.device().is_cpu())
     }
 
     fn device(&self, slot: usize) -> String {
-        self.places.get(slot).map_or_else(String::new, |place| place.device.to_string())
+        let devices = self.places.get(slot).map(|place| place.devices.as_slice()).unwrap_or_default();
+        devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// A child process has a device context of its own.
@@ -125,24 +159,10 @@ where
     /// The executor's thread, where it is what runs the runnable, is itself a thread of a rayon pool of its own: Burn's CPU kernels use the pool of the
     /// thread they are called on, and get to it without a hop. The pool ends with the executor.
     fn spawn(&self, slot: usize, name: String, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let threads = self.places.get(slot).map_or(NonZeroUsize::MIN, |place| place.threads);
-        if self.isolated.is_some() {
+        let Some(place) = self.places.get(slot).filter(|_| self.isolated.is_none()) else {
             // The threads are in the child.
             return std::thread::Builder::new().name(name).spawn(body).map(drop);
-        }
-        on_pool(threads, name, body)
+        };
+        on_pool(place, name, body)
     }
-}
-
-/// Runs `body` on a thread of a new rayon pool, which ends with it.
-pub(crate) fn on_pool(threads: NonZeroUsize, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.get())
-        .thread_name(move |thread| if thread == 0 { name.clone() } else { format!("{name}.{thread}") })
-        // A panic outside the panic boundary is reported by the executor's supervisor; it must not abort.
-        .panic_handler(|_| ())
-        .build()
-        .map_err(io::Error::other)?;
-    pool.spawn(body);
-    Ok(())
 }

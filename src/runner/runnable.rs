@@ -12,10 +12,21 @@ use crate::models::{LocatedModel, Model};
 pub enum ResourceKind {
     /// CUDA devices.
     NvidiaGpu,
-    /// The adapters that wgpu finds.
+    /// GPUs of any make: through wgpu, Vulkan, Metal or ROCm.
     Wgpu,
     /// CPU cores.
     Cpu,
+}
+
+impl ResourceKind {
+    /// As messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NvidiaGpu => "nvidia_gpu",
+            Self::Wgpu => "gpu",
+            Self::Cpu => "cpu",
+        }
+    }
 }
 
 /// User code that serves: a type with methods, opened once per executor on that executor's device and thread.
@@ -59,6 +70,7 @@ pub trait Runnable: Sized + 'static {
 pub struct OpenContext<P> {
     pub(super) params: P,
     pub(super) device: Device,
+    pub(super) others: Vec<Device>,
     pub(super) threads: usize,
     pub(super) models: Vec<LocatedModel>,
 }
@@ -66,12 +78,17 @@ pub struct OpenContext<P> {
 impl<P> OpenContext<P> {
     /// Before there are executors.
     pub(crate) fn on_host(params: P, models: Vec<LocatedModel>) -> Self {
-        Self { params, device: Device::flex(), threads: 1, models }
+        Self { params, device: Device::flex(), others: Vec::new(), threads: 1, models }
     }
 
     /// The device to put weights and inputs on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// All devices of this executor, that one first: several where `workers_per_resource` is below 1.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        std::iter::once(&self.device).chain(&self.others)
     }
 
     /// The parameters of its runner.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
-use super::{CallInput, ModelWorker};
+use super::{Buckets, CallInput, ModelWorker};
 use crate::value::{Signature, Values};
 
 /// A call that is about to come.
@@ -23,11 +23,18 @@ struct About {
     name: String,
     signature: Signature,
     limits: MethodLimits,
+    buckets: Buckets,
 }
 
 impl MethodHandle {
-    pub(crate) fn new(name: String, signature: Signature, limits: MethodLimits, handle: Handle<ModelWorker>) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, limits }) }
+    pub(crate) fn new(
+        name: String,
+        signature: Signature,
+        limits: MethodLimits,
+        buckets: Buckets,
+        handle: Handle<ModelWorker>,
+    ) -> Self {
+        Self { handle, about: Arc::new(About { name, signature, limits, buckets }) }
     }
 
     /// The method's name.
@@ -43,6 +50,11 @@ impl MethodHandle {
     /// Its limits, as they are in effect.
     pub fn limits(&self) -> &MethodLimits {
         &self.about.limits
+    }
+
+    /// What its batches are padded to.
+    pub fn buckets(&self) -> &Buckets {
+        &self.about.buckets
     }
 
     /// The rows that wait for it.

@@ -3,18 +3,23 @@
 //! Nothing here knows what a runnable computes with, nor how calls come in: a call is [`Values`](crate::value::Values)
 //! in and out. The HTTP API and the embedding API both stand on this.
 
+mod buckets;
+mod memory;
 mod method;
 mod reload;
 mod table;
 mod worker;
 
 pub(crate) use crate::suggest::suggest;
+pub use buckets::Buckets;
+pub use memory::DeviceMemory;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use table::Ending;
-pub(crate) use worker::{Answer, CallInput, Model, ModelWorker};
+pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Setup};
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -24,6 +29,28 @@ use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
 
 use crate::metrics::{Gauge, Metrics};
 use table::Table;
+
+/// How a runner's executors were chosen, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What the runner asks of the machine.
+    pub asked: String,
+    /// What it gets of it.
+    pub found: String,
+    /// What was made of that.
+    pub chosen: String,
+    /// Why.
+    pub reason: String,
+    /// What may not have been meant.
+    pub warning: Option<String>,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, found, chosen, reason, .. } = self;
+        write!(f, "{chosen} (asked: {asked}; found: {found}; {reason})")
+    }
+}
 
 /// One runner that has been launched.
 #[derive(Debug)]
@@ -37,7 +64,9 @@ pub struct RunnerEntry {
     /// Whether the server is ready only while this runner is.
     pub required: bool,
     /// How its executors were chosen.
-    pub plan: String,
+    pub plan: Choice,
+    /// How much of its device's memory each executor has found in use.
+    pub memory: Arc<[DeviceMemory]>,
     pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
 }
 
@@ -229,7 +258,12 @@ impl Serving {
                     Gauge::BatchRowsCap(&runner.name, method.name(), cap),
                 ]
             });
-            std::iter::once(state).chain(methods)
+            let memory = runner.memory.iter().enumerate().filter(|(_, memory)| memory.reserved() > 0);
+            let memory = memory.map(|(executor, memory)| {
+                let bytes = [("in_use", memory.in_use()), ("reserved", memory.reserved()), ("peak", memory.peak())];
+                Gauge::DeviceMemory(&runner.name, executor, bytes)
+            });
+            std::iter::once(state).chain(methods).chain(memory)
         });
         self.metrics.encode(gauges)
     }

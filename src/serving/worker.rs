@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ekiden_actors::{CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
 
+use super::Buckets;
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
 
 /// What a run of a method came to.
@@ -72,14 +73,64 @@ impl CallInput {
 /// Runs of each size whose time counts: as many as a cost is read from.
 const WARM_RUNS: usize = 3;
 
+/// How a method of a worker is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// What its batches are padded to.
+    pub(crate) buckets: Buckets,
+    /// The numbers of rows that it is warmed up with.
+    pub(crate) warm_up: Vec<usize>,
+    /// Whether a method that cannot be warmed up is of no use: it was declared so.
+    pub(crate) must_warm_up: bool,
+}
+
 /// Runs batches of calls on a [`Model`].
 pub(crate) struct ModelWorker {
+    /// The executor's, for messages: "runner/0".
+    pub(crate) name: String,
     pub(crate) model: Box<dyn Model>,
-    /// The methods to warm up, each with the most rows in a batch.
-    pub(crate) warm_ups: Vec<(usize, usize)>,
+    /// Of its methods, as they are counted.
+    pub(crate) setups: Arc<[Setup]>,
 }
 
 impl ModelWorker {
+    /// Warms one method up, the smallest batch first.
+    fn warm_up_method(&mut self, method: usize, ran: &mut dyn FnMut(WarmRun)) -> Result<(), OpenError> {
+        let setups = Arc::clone(&self.setups);
+        let Some(setup) = setups.get(method) else { return Ok(()) };
+        let steps = setup.warm_up.len();
+        for (step, &rows) in setup.warm_up.iter().enumerate() {
+            tracing::info!("{}: warming {} at {rows} rows ({} of {steps})", self.name, setup.name, step + 1);
+            match self.warm(method, rows, ran) {
+                Ok(()) => {}
+                // Larger batches are cut when they come, and what fits is learned.
+                Err(RunError::OutOfMemory(message)) if rows > 1 => {
+                    tracing::warn!("{}: {} at {rows} rows does not fit into memory: {message}", self.name, setup.name);
+                    return Ok(());
+                }
+                Err(RunError::Lost(Exit::ProcessDied(how))) => {
+                    let problem = format!("while it was being warmed up with {rows} rows, {how}");
+                    return Err(OpenError::process_died(problem));
+                }
+                Err(RunError::Method(error)) if !setup.must_warm_up => {
+                    let name = &setup.name;
+                    tracing::warn!(
+                        "{}: {name} cannot be warmed up, its first batches will be slow: {error}",
+                        self.name
+                    );
+                    return Ok(());
+                }
+                Err(error) => {
+                    let error = CallError::from(error);
+                    return Err(OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Runs batches of zeros: once for what happens the first time only, then as often as it takes for a cost.
     fn warm(&mut self, method: usize, rows: usize, ran: &mut dyn FnMut(WarmRun)) -> Result<(), RunError> {
         let signature = self.model.signature(method).ok_or_else(no_method)?;
@@ -94,6 +145,38 @@ impl ModelWorker {
         }
         Ok(())
     }
+}
+
+impl ModelWorker {
+    fn run_as_they_are(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
+        let Answer { outputs, failed } = self.model.run(method, parts)?;
+        let signature = self.model.signature(method).ok_or_else(no_method)?;
+        let rows = parts.iter().map(|part| part.rows.len()).sum();
+        signature
+            .check_outputs(&outputs, rows)
+            .map_err(|problem| MethodError::failed(format!("the runnable returned a wrong {problem}")))?;
+        let mut outcomes: Outcomes<Values> = match signature.batching {
+            Some(batching) if parts.len() > 1 => {
+                split(outputs, parts, batching.output_dim)?.into_iter().map(Ok).collect()
+            }
+            _ => vec![Ok(outputs)],
+        };
+        for (row, error) in failed {
+            fail_row(&mut outcomes, parts, row, error)?;
+        }
+        Ok(outcomes)
+    }
+}
+
+/// These parts, and then the last row of them as often as it takes.
+fn pad<'a>(parts: &[Part<'a, CallInput>], missing: usize) -> Vec<Part<'a, CallInput>> {
+    let copy = |part: &Part<'a, CallInput>| Part { input: part.input, rows: part.rows.clone() };
+    let mut padded: Vec<Part<'a, CallInput>> = parts.iter().map(copy).collect();
+    if let Some(part) = parts.iter().rfind(|part| !part.rows.is_empty()) {
+        let last = || Part { input: part.input, rows: part.rows.end - 1..part.rows.end };
+        padded.extend(std::iter::repeat_with(last).take(missing));
+    }
+    padded
 }
 
 impl Worker for ModelWorker {
@@ -124,47 +207,17 @@ impl Worker for ModelWorker {
     }
 
     fn warm_up(&mut self, ran: &mut dyn FnMut(WarmRun)) -> Result<(), OpenError> {
-        for (method, most) in self.warm_ups.clone() {
-            let steps =
-                std::iter::successors(Some(1_usize), |rows| rows.checked_mul(8)).take_while(|&rows| rows < most);
-            for rows in steps.chain([most]) {
-                match self.warm(method, rows, ran) {
-                    Ok(()) => {}
-                    // Larger batches are cut when they come, and what fits is learned.
-                    Err(RunError::OutOfMemory(message)) if rows > 1 => {
-                        tracing::warn!(rows, "batches of so many rows do not fit into memory: {message}");
-                        break;
-                    }
-                    Err(RunError::Lost(Exit::ProcessDied(how))) => {
-                        let how = format!("while it was being warmed up with {rows} rows, {how}");
-                        return Err(OpenError::process_died(how));
-                    }
-                    Err(error) => {
-                        let error = CallError::from(error);
-                        return Err(OpenError::new(format!("a warm-up batch of zeros ({rows} rows) failed: {error}")));
-                    }
-                }
-            }
-        }
-        Ok(())
+        (0..self.setups.len()).try_for_each(|method| self.warm_up_method(method, ran))
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        let Answer { outputs, failed } = self.model.run(method, parts)?;
-        let signature = self.model.signature(method).ok_or_else(no_method)?;
-        let rows = parts.iter().map(|part| part.rows.len()).sum();
-        signature
-            .check_outputs(&outputs, rows)
-            .map_err(|problem| MethodError::failed(format!("the runnable returned a wrong {problem}")))?;
-        let mut outcomes: Outcomes<Values> = match signature.batching {
-            Some(batching) if parts.len() > 1 => {
-                split(outputs, parts, batching.output_dim)?.into_iter().map(Ok).collect()
-            }
-            _ => vec![Ok(outputs)],
-        };
-        for (row, error) in failed {
-            fail_row(&mut outcomes, parts, row, error)?;
+        let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
+        let padded = self.setups.get(method).map_or(rows, |setup| setup.buckets.padded(rows));
+        if padded == rows {
+            return self.run_as_they_are(method, parts);
         }
+        let mut outcomes = self.run_as_they_are(method, &pad(parts, padded - rows))?;
+        outcomes.truncate(parts.len());
         Ok(outcomes)
     }
 

@@ -1,6 +1,6 @@
 //! What a whole method takes and returns.
 
-use super::{Array, Shape, Value, ValueSpec, Values};
+use super::{Array, DType, Shape, Value, ValueSpec, Values};
 
 /// Along which dimensions the calls of a method can be batched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,35 @@ impl Signature {
     /// # Errors
     /// Which input is no tensor, or has a size that is not given and not that of the batch dimension.
     pub fn zeros(&self, rows: usize) -> Result<Values, String> {
+        self.filled(rows, |_, _, bytes| bytes)
+    }
+
+    /// Inputs of `rows` rows that are neither round nor random: floats between -1 and 1, and 0 or 1 for everything else.
+    ///
+    /// # Errors
+    /// As of [`zeros`](Self::zeros).
+    pub(crate) fn sample(&self, rows: usize) -> Result<Values, String> {
+        self.filled(rows, |dtype, input, mut bytes| {
+            let wave = |index: usize| ((index + 17 * input) as f32 * 0.37).sin();
+            for (index, element) in bytes.chunks_exact_mut(dtype.size()).enumerate() {
+                let number = wave(index);
+                match dtype {
+                    DType::F32 => element.copy_from_slice(&number.to_le_bytes()),
+                    DType::F64 => element.copy_from_slice(&f64::from(number).to_le_bytes()),
+                    DType::F16 => element.copy_from_slice(&half::f16::from_f32(number).to_le_bytes()),
+                    DType::BF16 => element.copy_from_slice(&half::bf16::from_f32(number).to_le_bytes()),
+                    // 1, of whatever width.
+                    _ => element[0] = u8::from(number > 0.0),
+                }
+            }
+            bytes
+        })
+    }
+
+    /// Inputs of `rows` rows, made of zero bytes by `fill`, which is told the dtype and which input it is.
+    fn filled(&self, rows: usize, fill: impl Fn(DType, usize, Vec<u8>) -> Vec<u8>) -> Result<Values, String> {
         let dim = self.batching.map(|batching| batching.input_dim);
-        let zeros = |spec: &ValueSpec| {
+        let make = |(input, spec): (usize, &ValueSpec)| {
             let problem = |problem: &str| format!("input \"{}\" is a {spec}, {problem}", spec.name());
             let ValueSpec::Tensor(tensor) = spec else { return Err(problem("of which there is no zero")) };
             let sizes = tensor.shape().ok_or_else(|| problem("and its rank is not given"))?;
@@ -37,11 +64,11 @@ impl Signature {
             let sizes: Option<Vec<usize>> = sizes.iter().enumerate().map(size).collect();
             let shape = Shape::new(&sizes.ok_or_else(|| problem("and not all sizes are given"))?);
             let bytes = shape.elements().and_then(|elements| elements.checked_mul(tensor.dtype().size()));
-            let bytes = vec![0_u8; bytes.ok_or_else(|| problem("which is too large"))?];
+            let bytes = fill(tensor.dtype(), input, vec![0_u8; bytes.ok_or_else(|| problem("which is too large"))?]);
             let array = Array::from_bytes(tensor.dtype(), shape, bytes.into()).map_err(|error| error.to_string())?;
             Ok(Value::Tensor(array))
         };
-        self.inputs.iter().map(zeros).collect()
+        self.inputs.iter().enumerate().map(make).collect()
     }
 
     /// Checks the inputs of a call and counts its rows (1 for a method that is not batchable).

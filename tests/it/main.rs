@@ -17,6 +17,8 @@ mod client;
 mod config;
 mod deadlines;
 mod devices;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod graphs;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
@@ -33,6 +35,7 @@ mod orders;
 mod readiness;
 mod refusals;
 mod reload;
+mod resources;
 mod rows;
 mod supervision;
 mod support;

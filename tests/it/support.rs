@@ -116,8 +116,13 @@ impl Drop for Server {
 
 /// Runs a future outside of any runtime's workers.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    block_on_for(PATIENCE, future)
+}
+
+/// The same, for what may take longer.
+pub fn block_on_for<T>(patience: Duration, future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it finishes") })
+    runtime.block_on(async { tokio::time::timeout(patience, future).await.expect("it finishes") })
 }
 
 /// Checks a condition until it holds.

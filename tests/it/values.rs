@@ -13,13 +13,20 @@ use crate::support::{Gate, Made, block_on};
 struct Case {
     gate: Gate,
     app: App,
+    /// What batches are padded to.
+    buckets: Vec<usize>,
 }
 
 impl Case {
     fn new(max_batch_size: usize) -> Self {
+        Self::padded(max_batch_size, Vec::new())
+    }
+
+    fn padded(max_batch_size: usize, buckets: Vec<usize>) -> Self {
         let gate = Gate::default();
-        let app = kit::app(&gate, |runner| runner.max_batch_size(max_batch_size));
-        Self { gate, app }
+        let sizes: Vec<i64> = buckets.iter().map(|size| i64::try_from(*size).expect("a size")).collect();
+        let app = kit::app(&gate, |runner| runner.max_batch_size(max_batch_size).set("batch_buckets", sizes));
+        Self { gate, app, buckets }
     }
 
     fn method(&self, name: &str) -> MethodHandle {
@@ -68,6 +75,7 @@ impl Case {
         for ((_, expected), answer) in calls.iter().zip(answers) {
             assert_eq!(answer.as_deref(), Ok(*expected), "{method}, batched");
         }
+        let rows = self.buckets.iter().copied().find(|size| *size >= rows).unwrap_or(rows);
         assert_eq!(batches, [rows], "{method}: rows of the batches");
     }
 }
@@ -81,7 +89,16 @@ fn text(method: &MethodHandle, outputs: &Values) -> String {
 
 #[test]
 fn batched_or_alone_the_answers_are_the_same() {
-    let case = Case::new(100);
+    batched_or_alone(&Case::new(100));
+}
+
+#[test]
+fn padding_does_not_show() {
+    batched_or_alone(&Case::padded(100, vec![1, 8, 100]));
+    batched_or_alone(&Case::padded(100, vec![5, 100]));
+}
+
+fn batched_or_alone(case: &Case) {
     case.check("rank1", 3, &[("[1,2]", "[2.0,4.0]"), ("[0.5]", "[1.0]")]);
     case.check("rank2", 3, &[("[[1,2],[3,4]]", "[[4.0,5.0],[10.0,11.0]]"), ("[[5,6]]", "[[16.0,17.0]]")]);
     case.check("rank3", 2, &[("[[[1,2]]]", "[[[1.0],[2.0]]]"), ("[[[3,4]]]", "[[[3.0],[4.0]]]")]);
@@ -257,4 +274,50 @@ fn an_error_reaches_only_the_call_that_it_is_due_to() {
     }
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 1);
     assert!(answers[2].is_err());
+}
+
+#[test]
+fn padding_is_counted_and_told() {
+    let gate = Gate::default();
+    let app = kit::app(&gate, |runner| runner.max_batch_size(20).set("batch_buckets", vec![4_i64, 16]));
+    let server = crate::support::Server::start(&app);
+    let warmed: Vec<usize> = gate.batches("rank2");
+    assert_eq!(warmed, [[4; 4], [16; 4], [20; 4]].concat(), "each is warmed before the runner is ready");
+    assert_eq!(server.post("/v1/runners/kit/rank2", "[[1,2]]").json(), serde_json::json!([[4.0, 5.0]]));
+    assert_eq!(gate.batches("rank2"), [4]);
+    assert_eq!(
+        server.post("/v1/runners/kit/list", r#"["a","bc","d","e","f"]"#).json(),
+        serde_json::json!([1, 2, 1, 1, 1])
+    );
+    assert_eq!(gate.batches("list"), [16]);
+    let about = server.get("/v1/runners/kit").json();
+    let limits = |name: &str| {
+        let methods = about["methods"].as_array().expect("methods");
+        methods.iter().find(|method| method["name"] == name).map(|method| method["limits"]["batch_buckets"].clone())
+    };
+    assert_eq!(limits("rank2"), Some(serde_json::json!([4, 16, 20])));
+    assert_eq!(limits("text"), Some(serde_json::json!([])), "what is not batchable is not padded");
+    server.counts(&[
+        (r#"ekiden_padding_rows_total{runner="kit",method="rank2"}"#, 3.0),
+        (r#"ekiden_padding_rows_total{runner="kit",method="list"}"#, 11.0),
+        (r#"ekiden_batch_rows_sum{runner="kit",method="list"}"#, 5.0),
+        (r#"ekiden_padding_rows_total{runner="kit",method="text"}"#, 0.0),
+    ]);
+}
+
+#[test]
+fn a_bucket_above_the_largest_batch_is_refused() {
+    let runner =
+        ekiden::Runner::<kit::Kit>::new(Gate::default()).max_batch_size(20).set("batch_buckets", vec![8_i64, 32]);
+    let error = App::builder().runner(runner).check().expect_err("no batch is that large").to_string();
+    assert!(error.contains("batch_buckets has 32, above max_batch_size = 20: no batch is that large"), "{error}");
+}
+
+#[test]
+fn a_padding_row_that_fails_fails_nobody_else() {
+    let case = Case::padded(100, vec![8, 100]);
+    let (answers, batches) = case.together("picky", &[r#"["a"]"#, r#"["b!"]"#]);
+    assert_eq!(answers[0].as_deref(), Ok(r#"["a"]"#));
+    assert!(answers[1].as_ref().is_err_and(|error| error.to_string().contains("too loud")), "{answers:?}");
+    assert_eq!(batches, [8, 8, 8], "{batches:?}: all, and each alone");
 }

@@ -26,18 +26,33 @@ fn wrong_values_of_a_runner() {
         "max_queue_size: expected a whole number of at most 4294967295, found 4294967296",
     );
     check("max_queue_size = -1", "max_queue_size: expected a whole number of at least 1, found -1");
-    check("cpu = 0", "cpu: expected a number above 0, found 0");
-    check("cpu = -0.5", "cpu: expected a number above 0, found -0.5");
-    check("cpu = nan", "cpu: expected a number above 0, found nan");
-    check("cpu = inf", "cpu: expected a number above 0, found inf");
+    let cpu = "a number above 0, or thousandths, as in \"500m\"";
+    for wrong in ["0", "-0.5", "nan", "inf", "true", "\"500k\"", "\"0m\"", "\"-1\"", "\"inf\"", "\"1e300m\"", "\"\""] {
+        check(&format!("cpu = {wrong}"), &format!("cpu: expected {cpu}, found {wrong}"));
+    }
     check("cpu = 1e300", "cpu: expected a number of at most 1024, found 1e300");
-    check("cpu = true", "cpu: expected a number above 0, found true");
-    check("nvidia_gpu = -2", "nvidia_gpu: expected a count from 0 to 1024, or -1 for none, found -2");
-    check("nvidia_gpu = 0.5", "nvidia_gpu: expected a count from 0 to 1024, or -1 for none, found 0.5");
-    check(
-        "nvidia_gpu = [0, 1]",
-        "nvidia_gpu: expected a count of at least 0, or -1 for none (choosing GPUs by id is not supported yet), found a list",
-    );
+    let gpus = "a count from 0 to 1024, a list of different indices, \"system\" for all, or -1 for none";
+    check("nvidia_gpu = -2", &format!("nvidia_gpu: expected {gpus}, found -2"));
+    check("nvidia_gpu = 0.5", &format!("nvidia_gpu: expected {gpus}, found 0.5"));
+    check("nvidia_gpu = 'all'", &format!("nvidia_gpu: expected {gpus}, found \"all\""));
+    for list in ["[]", "[0, 0]", "[-1]", "['0']"] {
+        check(&format!("nvidia_gpu = {list}"), &format!("nvidia_gpu: expected {gpus}, found a list"));
+    }
+    let adapters = "a count from 0 to 1024, a list of different indices, a part of a name, or -1 for none";
+    check("gpu = ' '", &format!("gpu: expected {adapters}, found \" \""));
+    check("gpu = [1, 1]", &format!("gpu: expected {adapters}, found a list"));
+    let devices = "\"auto\", \"flex\" for the CPU, or one of cuda, rocm, metal, vulkan and wgpu with an index from 0, such \
+        as \"cuda:1\"";
+    check("device = 'cudo:0'", &format!("device: expected {devices}, found \"cudo:0\"; did you mean \"cuda\"?"));
+    check("device = 'atuo'", &format!("device: expected {devices}, found \"atuo\"; did you mean \"auto\"?"));
+    check("device = 'cuda:'", &format!("device: expected {devices}, found \"cuda:\""));
+    check("device = 0", &format!("device: expected {devices}, found 0"));
+    check("workers_per_resource = 0", "workers_per_resource: expected a number above 0, at most 1024, found 0");
+    check("pin = 1", "pin: expected true or false, found 1");
+    for wrong in ["[8, 1]", "[0, 1]", "[1, 1]", "['1']"] {
+        let expected = "a list of rows in rising order, such as [1, 8, 32], or [] for batches as they are";
+        check(&format!("batch_buckets = {wrong}"), &format!("batch_buckets: expected {expected}, found a list"));
+    }
     check("max_latency_ms = -1", "max_latency_ms: expected a number of milliseconds from 0 to 31536000000, found -1");
     check("timeout_ms = nan", "timeout_ms: expected a number of milliseconds from 0 to 31536000000, found nan");
     check("timeout_ms = 1e18", "timeout_ms: expected a number of milliseconds from 0 to 31536000000, found 1e18");
@@ -56,7 +71,10 @@ fn wrong_values_of_a_runner() {
     );
     check("runnable = ' '", r#"runnable: expected text that is not empty, found " ""#);
     check("custom_resources = 1", "custom_resources: expected a table, found 1");
-    check("custom_resources = { tpu = -1 }", "custom_resources: tpu: expected a number of at least 0, found -1");
+    check(
+        "custom_resources = { tpu = -1 }",
+        "custom_resources: tpu: expected a number of at least 0, or a text, found -1",
+    );
     check("params = 1", "params: expected a table, found 1");
     check("params = { a = { b = [nan] } }", "params.a.b: expected a finite number, found nan");
     check(
@@ -71,15 +89,16 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, model, models, isolation, memory_limit, nice, \
-        max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, \
+    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, golden_check, \
+        model, models, isolation, memory_limit, nice, \
+        max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, batch_buckets, \
         max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \
         runnable_method_configs";
     check(
         "max_bach_size = 1",
         &format!(r#"unknown key "max_bach_size"; did you mean "max_batch_size"? allowed: {RUNNER}"#),
     );
-    check("gpu = 1", &format!(r#"unknown key "gpu"; did you mean "nvidia_gpu"? allowed: {RUNNER}"#));
+    check("gpus = 1", &format!(r#"unknown key "gpus"; did you mean "gpu"? allowed: {RUNNER}"#));
     check("colour = 'red'", &format!(r#"unknown key "colour"; allowed: {RUNNER}"#));
     check("methods = 1", &format!(r#"unknown key "methods"; allowed: {RUNNER}"#));
     file("[server]\n\nbnid = 1").fails(
@@ -91,7 +110,7 @@ fn unknown_keys() {
     file("[[runners]]\nname = 'a'\n[[runners.runnable_method_configs]]\nname = 'predict'\ntimeout = 3\n").fails(
         "runners.toml:5: runners[0] \"a\": runnable_method_configs[0] \"predict\": unknown key \"timeout\"; did \
          you mean \"timeout_ms\"? allowed: \
-         name, batching, max_batch_size, max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry",
+         name, batching, max_batch_size, batch_buckets, max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry",
     );
 }
 
@@ -120,7 +139,7 @@ fn names() {
     file("\n[[runners]]\ncpu = 1").fails("runners.toml:2: runners[0]: needs a name, such as name = \"iris_clf\"");
     file("[[runners]]\ncpu = 0\n[[runners]]\nname = '#0'").fails(&format!(
         "runners.toml:1: runners[0]: needs a name, such as name = \"iris_clf\"\n\
-         runners.toml:2: runners[0]: cpu: expected a number above 0, found 0\n\
+         runners.toml:2: runners[0]: cpu: expected a number above 0, or thousandths, as in \"500m\", found 0\n\
          runners.toml:4: runners[1] \"#0\": name: expected {rule}, found \"#0\""
     ));
     file("[[runners]]\nname = 'a'\n\n[[runners]]\nname = 'a'\n")
@@ -162,12 +181,12 @@ fn all_errors_at_once_in_the_order_of_layers_and_lines() {
     Case { file: text, env: &[("EKIDEN__RUNNERS__A__CPU", "0")], set: &["runners.a.retry=no", "x"] }.fails(&format!(
         "runners.toml:2: server: workers: expected a whole number of at least 1, found -1\n\
          runners.toml:4: runners[0] \"?\": name: expected {rule}, found \"?\"\n\
-         runners.toml:5: runners[0] \"?\": cpu: expected a number above 0, found \"x\"\n\
+         runners.toml:5: runners[0] \"?\": cpu: expected a number above 0, or thousandths, as in \"500m\", found \"x\"\n\
          runners.toml:8: runners[1] \"a\": retry: expected true or false, found 3\n\
          runners.toml:10: runners[2] \"a\": name: \"a\" is already taken by runners[1] in runners.toml:7\n\
          runners.toml:11: runners[2] \"a\": retry: expected true or false, found 4\n\
          runners.toml:12: big: expected a smaller integer, found 170141183460469231731687303715884105728\n\
-         EKIDEN__RUNNERS__A__CPU: expected a number above 0, found 0\n\
+         EKIDEN__RUNNERS__A__CPU: expected a number above 0, or thousandths, as in \"500m\", found 0\n\
          --set: expected KEY=VALUE, such as server.bind=127.0.0.1:3000, found \"x\"\n\
          --set runners.a.retry: expected true or false, found \"no\""
     ));
@@ -176,7 +195,7 @@ fn all_errors_at_once_in_the_order_of_layers_and_lines() {
 #[test]
 fn a_hidden_error_is_still_one() {
     Case { file: &format!("{IRIS}cpu = 0"), env: &[], set: &["runners.iris_clf.cpu=1"] }
-        .fails("runners.toml:3: runners[0] \"iris_clf\": cpu: expected a number above 0, found 0");
+        .fails("runners.toml:3: runners[0] \"iris_clf\": cpu: expected a number above 0, or thousandths, as in \"500m\", found 0");
 }
 
 #[track_caller]
@@ -194,7 +213,11 @@ fn variables() {
         r#"expected a whole number of at least 1, found "many""#,
     );
     check_env("EKIDEN__RUNNERS__IRIS_CLF__MAX_BATCH_SIZE", "", r#"expected a whole number of at least 1, found """#);
-    check_env("EKIDEN__RUNNERS__IRIS_CLF__CPU", "{}", "expected a number above 0, found a table");
+    check_env(
+        "EKIDEN__RUNNERS__IRIS_CLF__CPU",
+        "{}",
+        "expected a number above 0, or thousandths, as in \"500m\", found a table",
+    );
     check_env(
         "EKIDEN__SERVER__BNID",
         "",
@@ -222,8 +245,8 @@ fn variables() {
         "1",
         r#"could mean "Weights" or "weights"; use --set instead"#,
     );
-    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
-        MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, \
+    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, GPU, DEVICE, STRATEGY, WORKERS_PER_RESOURCE, PIN, GOLDEN_CHECK, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
+        MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, BATCH_BUCKETS, MAX_LATENCY_MS, \
         MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY, CUSTOM_RESOURCES, PARAMS, METHODS";
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__MAX_BACH_SIZE",
@@ -233,7 +256,8 @@ fn variables() {
         ),
     );
     check_env("EKIDEN__RUNNERS__IRIS_CLF__NAME", "x", &format!("unknown key \"NAME\"; allowed: {runner}"));
-    let limits = "BATCHING, MAX_BATCH_SIZE, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY";
+    let limits =
+        "BATCHING, MAX_BATCH_SIZE, BATCH_BUCKETS, MAX_LATENCY_MS, MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY";
     check_env("EKIDEN__RUNNERS__IRIS_CLF__METHODS__P", "x", &format!("names no option; allowed: {limits}"));
     check_env(
         "EKIDEN__RUNNERS__IRIS_CLF__METHODS__P__RETRI",
@@ -294,7 +318,12 @@ fn code() {
         "Runner \"Iris\" in code: unknown key \"max_latency\"; did you mean \"max_latency_ms\"? allowed: name,";
     let text = error.err().unwrap_or_default();
     assert!(text.contains(message), "{text}");
-    assert!(text.contains("Runner \"Iris\" in code: cpu: expected a number above 0, found -1.0\n"), "{text}");
+    assert!(
+        text.contains(
+            "Runner \"Iris\" in code: cpu: expected a number above 0, or thousandths, as in \"500m\", found -1.0\n"
+        ),
+        "{text}"
+    );
     assert!(text.contains("Runner \"Iris\" in code: name: expected 1 to 63 characters"), "{text}");
     let method = "Runner \"Iris\" in code: method \"predict\": retry: expected true or false, found \"no\"";
     assert!(text.contains(method), "{text}");

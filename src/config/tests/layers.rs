@@ -6,8 +6,12 @@ use std::time::Duration;
 use ekiden_actors::{Batching, MethodLimits, RestartLimits};
 use serde_json::json;
 
-use super::super::{CodeOptions, Config, Layer, LogFormat, RunnerName, RunnerOptions, Sources, keys};
+use super::super::{
+    Adapters, Amount, CodeOptions, Config, DeviceChoice, Layer, LogFormat, NvidiaGpus, RunnerName, RunnerOptions,
+    Sources, keys,
+};
 use super::{Case, file};
+use crate::device::DeviceName;
 
 const FULL: &str = r#"
 [server]
@@ -66,12 +70,13 @@ fn every_key_of_the_file() {
     assert_eq!(zebra.origin.to_string(), "runners.toml:10");
     assert_eq!(zebra.runnable(), "animal");
     assert_eq!(
-        zebra.cpu.as_ref().map(|cpu| (cpu.value, cpu.origin.to_string())),
+        zebra.resources.cpu.as_ref().map(|cpu| (cpu.value, cpu.origin.to_string())),
         Some((2.5, "runners.toml:12".into()))
     );
-    assert_eq!(zebra.nvidia_gpu.as_ref().map(|gpus| gpus.value), Some(0));
-    let resources: Vec<_> = zebra.custom_resources.iter().map(|(name, amount)| (name.as_str(), amount.value)).collect();
-    assert_eq!(resources, [("Odd.Name", 0.5), ("tpu", 2.0)]);
+    assert_eq!(zebra.resources.nvidia_gpu.as_ref().map(|gpus| gpus.value.clone()), Some(NvidiaGpus::None));
+    let resources: Vec<_> =
+        zebra.resources.custom.iter().map(|(name, amount)| (name.as_str(), amount.value.clone())).collect();
+    assert_eq!(resources, [("Odd.Name", Amount::Number(0.5)), ("tpu", Amount::Number(2.0))]);
     assert_eq!(zebra.models.as_ref().map(|models| models.value.join(" ")), Some("zebra:latest horse:3".to_owned()));
     let limits = MethodLimits {
         batching: Batching::Window,
@@ -109,12 +114,13 @@ fn nothing_at_all_is_the_default() {
 #[test]
 fn every_listed_key_is_read() {
     let sample = |key: &str| match key {
-        "name" | "runnable" | "model" => "'a'",
-        "models" | keys::METHODS => "[]",
+        "name" | "runnable" | "model" | "strategy" => "'a'",
+        "device" => "'auto'",
+        "models" | "batch_buckets" | keys::METHODS => "[]",
         "params" | "custom_resources" => "{}",
         "batching" => "'off'",
         "isolation" => "'process'",
-        "required" | "retry" => "true",
+        "required" | "retry" | "pin" | "golden_check" => "true",
         _ => "1",
     };
     for key in keys::runner_in_file() {
@@ -145,7 +151,7 @@ fn params_keep_their_case_in_every_layer() {
     });
     assert_eq!(params, Some(expected));
     assert_eq!(runner.params.map(|params| params.layer()), Some(Layer::CommandLine));
-    assert_eq!(runner.custom_resources.get("Odd.Name").map(|amount| amount.value), Some(4.0));
+    assert_eq!(runner.resources.custom.get("Odd.Name").map(|amount| amount.value.clone()), Some(Amount::Number(4.0)));
 }
 
 /// The file says 1; who says what besides, and which value with which origin comes out.
@@ -212,7 +218,7 @@ fn the_longest_runner_name_that_fits_is_meant() {
     let text = "[[runners]]\nname = 'a'\n[[runners]]\nname = 'a__b'\n[[runners]]\nname = 'a.b'\n";
     let env = &[("EKIDEN__RUNNERS__A__B__CPU", "1"), ("EKIDEN__RUNNERS__A__CPU", "2")];
     let runners = Case { file: text, env, set: &["runners.a.b.cpu=3"] }.load().runners;
-    let cpus: Vec<_> = runners.iter().filter_map(|runner| runner.cpu.as_ref()).map(|cpu| cpu.value).collect();
+    let cpus: Vec<_> = runners.iter().filter_map(|runner| runner.resources.cpu.as_ref()).map(|cpu| cpu.value).collect();
     assert_eq!(cpus, [2.0, 1.0, 3.0]);
 }
 
@@ -232,7 +238,7 @@ fn bare_text_is_read_by_its_key() {
     assert_eq!(runner.runnable(), "7");
     assert_eq!(runner.models.as_ref().map(|models| models.value.join(" ")), Some("c".to_owned()));
     assert_eq!(runner.params.map(|params| params.value), Some(json!({ "A": 1, "cpu": "7", "batching": 7 })));
-    assert_eq!(runner.cpu.map(|cpu| cpu.value), Some(1000.0));
+    assert_eq!(runner.resources.cpu.map(|cpu| cpu.value), Some(1000.0));
     assert_eq!(runner.method_defaults.batching.map(|batching| batching.value), Some(Batching::Off));
     let models = Case { set: &[], ..case }.runner().models;
     assert_eq!(models.map(|models| models.value.join(" ")), Some("a:1 b:2".to_owned()));
@@ -264,14 +270,14 @@ fn code_lies_below_the_file() {
     let text = "[[runners]]\nname = 'a'\nmax_batch_size = 20\ncustom_resources = { tpu = 3 }\n\
         params = { Deep = { b = [2] } }\n";
     let merged = code().overlay(file(text).runner());
-    assert_eq!(merged.cpu.as_ref().map(|cpu| (cpu.value, cpu.layer())), Some((2.0, Layer::Code)));
+    assert_eq!(merged.resources.cpu.as_ref().map(|cpu| (cpu.value, cpu.layer())), Some((2.0, Layer::Code)));
     // The operator's word for the runner also covers the method that the code limits to 10.
     assert_eq!(merged.method_limits("predict").max_batch_size, rows(20));
     assert!(!merged.method_limits("predict").retry);
     assert_eq!(code().method_limits("predict").max_batch_size, rows(10));
     let resources: Vec<_> =
-        merged.custom_resources.iter().map(|(name, amount)| (name.as_str(), amount.value)).collect();
-    assert_eq!(resources, [("npu", 1.0), ("tpu", 3.0)]);
+        merged.resources.custom.iter().map(|(name, amount)| (name.as_str(), amount.value.clone())).collect();
+    assert_eq!(resources, [("npu", Amount::Number(1.0)), ("tpu", Amount::Number(3.0))]);
     let params = merged.params.map(|params| (params.value, params.origin.to_string()));
     assert_eq!(params, Some((json!({ "Deep": { "a": 1, "b": [2] }, "flat": null }), "runners.toml:5".to_owned())));
 }
@@ -299,4 +305,43 @@ fn variables_reach_runners_and_methods_that_only_code_knows() {
         assert_eq!(merged.method_limits("score-all").max_queue_size, rows(5));
         assert_eq!(merged.methods.len(), 2);
     }
+}
+
+#[test]
+fn resources_may_be_written_in_each_way() {
+    let one = |line: &str| file(&format!("[[runners]]\nname = 'a'\n{line}\n")).load().runners.remove(0).resources;
+    for (written, cpus) in [("4", 4.0), ("0.5", 0.5), ("'500m'", 0.5), ("'2'", 2.0), ("'1500m'", 1.5)] {
+        assert_eq!(one(&format!("cpu = {written}")).cpu.map(|cpu| cpu.value), Some(cpus), "{written}");
+    }
+    for (written, gpus) in [
+        ("2", NvidiaGpus::Count(2)),
+        ("[2, 7]", NvidiaGpus::Indices(vec![2, 7])),
+        ("0", NvidiaGpus::None),
+        ("-1", NvidiaGpus::None),
+        ("'system'", NvidiaGpus::System),
+    ] {
+        let found = one(&format!("nvidia_gpu = {written}")).nvidia_gpu.map(|gpus| gpus.value);
+        assert_eq!(found, Some(gpus), "{written}");
+    }
+    for (written, gpus) in [
+        ("1", Adapters::Count(1)),
+        ("[1]", Adapters::Indices(vec![1])),
+        ("-1", Adapters::None),
+        ("'Radeon'", Adapters::Named("Radeon".to_owned())),
+    ] {
+        assert_eq!(one(&format!("gpu = {written}")).gpu.map(|gpus| gpus.value), Some(gpus), "{written}");
+    }
+    for (written, device) in [
+        ("auto", DeviceChoice::Auto),
+        ("flex", DeviceChoice::Named(DeviceName::Flex)),
+        ("wgpu", DeviceChoice::Named(DeviceName::Wgpu(0))),
+        ("vulkan:1", DeviceChoice::Named(DeviceName::Vulkan(1))),
+    ] {
+        assert_eq!(one(&format!("device = '{written}'")).device.map(|device| device.value), Some(device), "{written}");
+    }
+    let env = &[("EKIDEN__RUNNERS__A__NVIDIA_GPU", "[1]"), ("EKIDEN__RUNNERS__A__DEVICE", "cuda:1")];
+    let runner = Case { file: "[[runners]]\nname = 'a'\n", env, set: &["runners.a.cpu=250m"] }.load().runners.remove(0);
+    assert_eq!(runner.resources.nvidia_gpu.map(|gpus| gpus.value), Some(NvidiaGpus::Indices(vec![1])));
+    assert_eq!(runner.resources.device.map(|device| device.value.to_string()).as_deref(), Some("cuda:1"));
+    assert_eq!(runner.resources.cpu.map(|cpu| cpu.value), Some(0.25));
 }

@@ -23,6 +23,12 @@ runner iris_clf (runnable iris_clf)
   required                  true             default
   cpu                       4                runners.toml:5
   nvidia_gpu                not set          default
+  gpu                       not set          default
+  device                    not set          default
+  strategy                  not set          default
+  workers_per_resource      1                default
+  pin                       false            default
+  golden_check              true             default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
   model                     not set          default
   models                    [iris:latest]    runners.toml:7
@@ -37,6 +43,7 @@ runner iris_clf (runnable iris_clf)
   max_abandoned             1                default
   predict.batching          adaptive         default
   predict.max_batch_size    20               runners.toml:6
+  predict.batch_buckets     auto             default
   predict.max_latency_ms    10               default
   predict.max_queue_size    10000            default
   predict.timeout_ms        0.5              EKIDEN__RUNNERS__IRIS_CLF__TIMEOUT_MS

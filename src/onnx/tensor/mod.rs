@@ -252,6 +252,12 @@ impl Tensor {
     }
 
     /// Its elements as int64, read back; floats are rounded toward zero.
+    /// The same, in memory in the order of its elements: what was transposed is only told to be.
+    pub(super) fn laid_out(self) -> Result<Self> {
+        let device = self.device();
+        Ok(Self::from_array(&self.to_array()?, &device))
+    }
+
     pub(super) fn ints(&self) -> Result<Vec<i64>> {
         self.clone().cast(DType::I64).to_array()?.to_vec::<i64>().ok_or_else(|| OpError::new("integers were expected"))
     }

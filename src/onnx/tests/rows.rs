@@ -1,7 +1,7 @@
 //! Whether calls share batches, and steps made one: graphs built here, by what they are served as and answer.
 
 use burn::tensor::Device;
-use onnx_ir::{ModelProto, ValueInfoProto};
+use onnx_ir::{AttributeProto, AttributeType, ModelProto, ValueInfoProto};
 
 use super::files::{Folder, bytes, floats, graph, info, node, of, vector};
 use crate::onnx::model::{Given, Model};
@@ -86,4 +86,28 @@ fn a_normalization_within_the_weights_answers_as_one_behind_them() {
         assert!((folded[at] - expected).abs() < 1e-4, "{folded:?}, expected {expected} at {at}");
         assert!((apart[at] - expected).abs() < 1e-4, "{apart:?}, expected {expected} at {at}");
     }
+}
+
+#[test]
+fn turned_weights_answer_as_before_and_are_turned_once() {
+    let product = |input: &str, output: &str| {
+        let mut product = node("Gemm", &[input, "w"], &[output]);
+        product.attribute.push(AttributeProto {
+            name: "transB".to_owned(),
+            i: 1,
+            type_: AttributeType::INT.into(),
+            ..AttributeProto::default()
+        });
+        product
+    };
+    // Square, so that the answer would have the same shape if they were not turned.
+    let nodes = vec![product("x", "once"), product("once", "twice")];
+    let model =
+        of(graph(nodes, &[info("x", FLOAT, &[-1, 2])], &["twice"]), vec![floats("w", &[2, 2], &[1.0, 2.0, 3.0, 5.0])]);
+    let session = load("turned", &model).session(&Device::flex()).expect("a session");
+    let x = Array::new(vec![1.0_f32, 10.0], [1, 2]).expect("fits");
+    let answer = session.run(vec![Given::Tensor(transfer::whole_data(&x))]).expect("an answer");
+    let Value::Tensor(y) = &answer[0] else { panic!("{answer:?}") };
+    // x W' = [21, 53]; once more: [21 + 106, 63 + 265].
+    assert_eq!(y.to_vec::<f32>().expect("singles"), [127.0, 328.0]);
 }

@@ -48,6 +48,7 @@ pub struct ResourceError {
 /// A kind of resource that Ekiden does not know by itself, such as TPUs: an app that registers it by its name has
 /// `custom_resources = { tpu = 2 }` read and checked, for a [`Strategy`](super::Strategy) of its own. A resource without a
 /// kind is a number that nobody checks.
+#[expect(clippy::wrong_self_convention, reason = "as BentoML's users know them")]
 pub trait CustomResource: fmt::Debug + Send + Sync + 'static {
     /// How much a text or a number in configuration asks for, at least 0.
     ///

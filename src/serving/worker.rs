@@ -114,11 +114,6 @@ impl ModelWorker {
                     let problem = format!("while it was being warmed up with {rows} rows, {how}");
                     return Err(OpenError::process_died(problem));
                 }
-                // Larger batches are cut when they come, and what fits is learned.
-                Err(RunError::OutOfMemory(message)) if rows > 1 => {
-                    tracing::warn!("{}: batches of {rows} rows do not fit into memory: {message}", self.name);
-                    return Ok(());
-                }
                 Err(RunError::Method(error)) if !setup.must_warm_up => {
                     let name = &setup.name;
                     tracing::warn!(

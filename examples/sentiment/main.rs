@@ -41,8 +41,8 @@ struct Args {
 fn main() -> ExitCode {
     let Args { texts, serve: address } = Args::parse();
     let done = System::new().block_on(async {
-        // Two CPUs make two executors: the runnable is not multi-threaded.
-        let app = App::builder().runner(Runner::<Sentiment>::new(()).cpu(2.0)).start().await?;
+        // As many executors as there are CPUs: the runnable is not multi-threaded.
+        let app = App::builder().runner(Runner::<Sentiment>::new(())).start().await?;
         match address {
             Some(address) => serve(&app, address).await,
             None if texts.is_empty() => score(&app, TEXTS.map(str::to_owned).to_vec()).await,

@@ -3,9 +3,8 @@
 //! In reading order: `runnable` (what users write), `data`, `function` and `methods` (the types, the functions and the
 //! declaration of its methods), `builder` (a runner in code), `system`, `resources` and `strategy` (from what the machine has
 //! and a runner asks for to executors), `open`, `golden` and `pool` (the factory of supervisors, its check of GPUs, its
-//! threads),
-//! `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and `weights`
-//! (from saved models to runners and modules), `onnx` (files that need no code).
+//! threads), `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and
+//! `weights` (from saved models to runners and modules), `onnx` (files that need no code).
 
 mod builder;
 mod data;

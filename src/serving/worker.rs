@@ -105,14 +105,14 @@ impl ModelWorker {
             tracing::info!("{}: warming {} at {rows} rows ({} of {steps})", self.name, setup.name, step + 1);
             match self.warm(method, rows, ran) {
                 Ok(()) => {}
+                // Larger batches are cut when they come, and what fits is learned.
+                Err(RunError::OutOfMemory(message)) if rows > 1 => {
+                    tracing::warn!("{}: {} at {rows} rows does not fit into memory: {message}", self.name, setup.name);
+                    return Ok(());
+                }
                 Err(RunError::Lost(Exit::ProcessDied(how))) => {
                     let problem = format!("while it was being warmed up with {rows} rows, {how}");
                     return Err(OpenError::process_died(problem));
-                }
-                // Larger batches are cut when they come, and what fits is learned.
-                Err(RunError::OutOfMemory(message)) if rows > 1 => {
-                    tracing::warn!("{}: batches of {rows} rows do not fit into memory: {message}", self.name);
-                    return Ok(());
                 }
                 Err(RunError::Method(error)) if !setup.must_warm_up => {
                     let name = &setup.name;

@@ -67,7 +67,7 @@ fn orders_that_are_none_are_refused() {
 
 #[test]
 fn nobody_notices_a_rolling_restart() {
-    let app = kit::app(&Gate::default(), |runner| runner.cpu(3.0));
+    let app = kit::app(&Gate::default(), |runner| runner.workers_per_resource(3.0));
     let (server, admin) = (Server::start(&app), Admin::start(&app));
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

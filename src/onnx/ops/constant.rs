@@ -32,6 +32,7 @@ pub(super) const OPS: Family = &[
         let to = call.node.dtype("to")?.ok_or_else(|| OpError::new("there is no attribute \"to\""))?;
         cast(call, to)
     }),
+    ("BitCast", bit_cast),
     ("CastLike", |call| match call.value(1)? {
         Value::Tensor(like) => cast(call, like.dtype()),
         Value::Strings(_) => to_strings(call),
@@ -140,6 +141,18 @@ fn cast(call: &mut Call<'_>, to: DType) -> Result<Outputs> {
     let narrow = x.kind() == Kind::Float && crate::onnx::tensor::kind_of(to) == Kind::Int && to != DType::I64;
     // Burn's own casts of floats to narrow integers saturate.
     one(if narrow && to != DType::U64 { x.cast(DType::I64).cast(to) } else { x.cast(to) })
+}
+
+/// The same bits, taken for numbers of another dtype that are as wide.
+fn bit_cast(call: &mut Call<'_>) -> Result<Outputs> {
+    let to = call.node.dtype("to")?.ok_or_else(|| OpError::new("there is no attribute \"to\""))?;
+    let array = call.tensor(0)?.to_array()?;
+    let (from, shape, bytes) = array.into_parts();
+    if from.size() != to.size() {
+        return Err(OpError::new(format!("the bits of {from} are not as many as those of {to}")));
+    }
+    let array = Array::from_bytes(to, shape, bytes).map_err(|error| OpError::new(error.to_string()))?;
+    one(Tensor::from_array(&array, call.device))
 }
 
 fn number(text: &str) -> Result<f64> {

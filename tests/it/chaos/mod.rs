@@ -79,7 +79,7 @@ impl Config {
         let mut runner = |name: &str, size: usize, more: &str| {
             let _ = writeln!(
                 text,
-                "[[runners]]\nname = \"{name}\"\nrunnable = \"mortal\"\nparams = {{ folder = {:?} }}\ncpu = 3\n\
+                "[[runners]]\nname = \"{name}\"\nrunnable = \"mortal\"\nparams = {{ folder = {:?} }}\ncpu = 1\nworkers_per_resource = 3\n\
                  max_restarts = 1000000\nrestart_backoff_ms = 1\nmax_restart_backoff_ms = 8\nmax_queue_size = 24\n\
                  timeout_ms = {}\nmax_batch_size = {size}\n{more}",
                 folder(name),

@@ -198,6 +198,7 @@ fn launcher<R: Runnable>(
 ) -> impl FnOnce(&Runtime, &Metrics) -> RunnerEntry + Send + use<R> {
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
     let (required, restarts) = (options.required(), options.restart_limits());
+    let weight = options.resources.weight.as_ref().map(|weight| weight.value).unwrap_or_default();
     let about: Vec<About> = opener.methods.iter().map(|method| about(options, method, &placed.plan)).collect();
     move |runtime, metrics| {
         let limits: Vec<MethodLimits> = about.iter().map(|about| about.limits.clone()).collect();
@@ -208,7 +209,7 @@ fn launcher<R: Runnable>(
         let methods = about.iter().map(|about| (about.setup.name.as_str(), padded(about)));
         let executors = NonZeroUsize::new(placed.plan.executors.len()).unwrap_or(NonZeroUsize::MIN);
         let observer = Arc::new(metrics.observer(&name, methods.collect()));
-        let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, observer };
+        let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, weight, observer };
         let Placed { plan, choice } = placed;
         let setups = about.iter().map(|about| about.setup.clone()).collect();
         let memory: Arc<[DeviceMemory]> = plan.executors.iter().map(|_| DeviceMemory::default()).collect();

@@ -17,7 +17,7 @@ pub(super) const LIMITS: [&str; 8] = [
 ];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 20] = [
+pub(super) const RUNNER: [&str; 21] = [
     "runnable",
     "required",
     "cpu",
@@ -28,6 +28,7 @@ pub(super) const RUNNER: [&str; 20] = [
     "workers_per_resource",
     "pin",
     "golden_check",
+    "weight",
     "model",
     "models",
     "isolation",

@@ -123,6 +123,7 @@ impl<'a> Reader<'a> {
             workers_per_resource: self.take(section, "workers_per_resource", values::workers_per_resource),
             pin: self.take(section, "pin", values::flag),
             golden_check: self.take(section, "golden_check", values::flag),
+            weight: self.take(section, "weight", values::weight),
             custom: self.custom_resources(section),
         }
     }

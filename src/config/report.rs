@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use ekiden_actors::{Batching, RestartLimits};
+use ekiden_actors::{Batching, RestartLimits, Weight};
 
 use super::Config;
 use super::isolation::Isolation;
@@ -118,6 +118,7 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
         row("workers_per_resource", &pick(None, asked.workers_per_resource.as_ref(), 1.0), shown),
         row("pin", &pick(None, asked.pin.as_ref(), false), shown),
         row("golden_check", &pick(None, asked.golden_check.as_ref(), true), shown),
+        row("weight", &pick(None, asked.weight.as_ref(), Weight::default()), shown),
     ]);
     let resources = asked.custom.iter();
     rows.extend(resources.map(|(name, amount)| row(format!("custom_resources.{name}"), amount, shown)));

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ekiden_actors::Weight;
+
 use super::origin::Sourced;
 use super::runner::stronger_of;
 use crate::device::DeviceName;
@@ -114,6 +116,8 @@ pub struct ResourceOptions {
     pub pin: Option<Sourced<bool>>,
     /// Whether what a GPU computes is compared with the CPU's when a model is opened.
     pub golden_check: Option<Sourced<bool>>,
+    /// Its share of GPUs that other runners use too.
+    pub weight: Option<Sourced<Weight>>,
 }
 
 impl ResourceOptions {
@@ -130,6 +134,7 @@ impl ResourceOptions {
             workers_per_resource: stronger_of(self.workers_per_resource, stronger.workers_per_resource),
             pin: stronger_of(self.pin, stronger.pin),
             golden_check: stronger_of(self.golden_check, stronger.golden_check),
+            weight: stronger_of(self.weight, stronger.weight),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
-use ekiden_actors::Batching;
+use ekiden_actors::{Batching, Weight};
 
 use super::error::{Problem, nearest};
 use super::isolation::Isolation;
@@ -140,6 +140,13 @@ pub(super) fn workers_per_resource(value: &Value) -> Parsed<f64> {
     match number(value) {
         Some(number) if number > 0.0 && number <= MOST_CPUS => Ok(number),
         _ => wrong(value, format!("a number above 0, at most {MOST_CPUS}")),
+    }
+}
+
+pub(super) fn weight(value: &Value) -> Parsed<Weight> {
+    match number(value).and_then(Weight::new) {
+        Some(weight) => Ok(weight),
+        None => wrong(value, format!("a number from {} to {}", Weight::MIN, Weight::MAX)),
     }
 }
 

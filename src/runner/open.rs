@@ -146,6 +146,12 @@ where
         self.places.get(slot).is_some_and(|place| place.device().is_cpu())
     }
 
+    /// GPUs: what several executors run there goes through one queue. The CPU's executors have threads of their own, which the
+    /// system shares out.
+    fn shared_device(&self, slot: usize) -> Option<String> {
+        self.places.get(slot).map(|place| place.device()).filter(|device| !device.is_cpu()).map(ToString::to_string)
+    }
+
     fn device(&self, slot: usize) -> String {
         let devices = self.places.get(slot).map(|place| place.devices.as_slice()).unwrap_or_default();
         devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -49,6 +49,9 @@ fn wrong_values_of_a_runner() {
     check("device = 0", &format!("device: expected {devices}, found 0"));
     check("workers_per_resource = 0", "workers_per_resource: expected a number above 0, at most 1024, found 0");
     check("pin = 1", "pin: expected true or false, found 1");
+    for wrong in ["0", "-1", "1001", "nan", "true"] {
+        check(&format!("weight = {wrong}"), &format!("weight: expected a number from 0.001 to 1000, found {wrong}"));
+    }
     for wrong in ["[8, 1]", "[0, 1]", "[1, 1]", "['1']"] {
         let expected = "a list of rows in rising order, such as [1, 8, 32], or [] for batches as they are";
         check(&format!("batch_buckets = {wrong}"), &format!("batch_buckets: expected {expected}, found a list"));
@@ -89,7 +92,7 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, golden_check, \
+    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, golden_check, weight, \
         model, models, isolation, memory_limit, nice, \
         max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, batch_buckets, \
         max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \
@@ -245,7 +248,7 @@ fn variables() {
         "1",
         r#"could mean "Weights" or "weights"; use --set instead"#,
     );
-    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, GPU, DEVICE, STRATEGY, WORKERS_PER_RESOURCE, PIN, GOLDEN_CHECK, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
+    let runner = "RUNNABLE, REQUIRED, CPU, NVIDIA_GPU, GPU, DEVICE, STRATEGY, WORKERS_PER_RESOURCE, PIN, GOLDEN_CHECK, WEIGHT, MODEL, MODELS, ISOLATION, MEMORY_LIMIT, NICE, \
         MAX_RESTARTS, RESTART_WINDOW_S, RESTART_BACKOFF_MS, MAX_RESTART_BACKOFF_MS, MAX_ABANDONED, BATCHING, MAX_BATCH_SIZE, BATCH_BUCKETS, MAX_LATENCY_MS, \
         MAX_QUEUE_SIZE, TIMEOUT_MS, BATCH_TIMEOUT_MS, RETRY, CUSTOM_RESOURCES, PARAMS, METHODS";
     check_env(

@@ -29,6 +29,7 @@ runner iris_clf (runnable iris_clf)
   workers_per_resource      1                default
   pin                       false            default
   golden_check              true             default
+  weight                    1                default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU
   model                     not set          default
   models                    [iris:latest]    runners.toml:7

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Adapters, DeviceChoice, NvidiaGpus, Origin, RunnerOptions, Sourced};
 use crate::device;
-use crate::runner::{
-    CustomResources, Granted, Inquiry, Plan, Request, ResourceError, Resources, Strategy, Support, System,
-};
+use crate::runner::{CustomResources, Inquiry, Plan, Request, ResourceError, Resources, Strategy, Support, System};
 use crate::serving::{Choice, suggest};
 
 /// Strategies by name.
@@ -76,19 +74,19 @@ impl<'a> Placing<'a> {
             support,
             devices: &self.system.devices,
         });
-        let mut plan = plan.map_err(|error| problem(&options.origin, &error))?;
+        let of_devices = asked.device.as_ref().map(|device| &device.origin);
+        let of_devices = of_devices.or_else(|| asked.nvidia_gpu.as_ref().map(|gpus| &gpus.origin));
+        let of_devices = of_devices.or_else(|| asked.gpu.as_ref().map(|gpus| &gpus.origin)).unwrap_or(&options.origin);
+        let mut plan = plan.map_err(|error| problem(of_devices, &error))?;
         if plan.executors.is_empty() {
             return Err(problem(&options.origin, &format_args!("the strategy {strategy:?} chose no executors")));
         }
         let devices = plan.executors.iter().flat_map(|place| &place.devices);
-        devices
-            .into_iter()
-            .try_for_each(device::check)
-            .map_err(|error| problem(asked.device.as_ref().map_or(&options.origin, |device| &device.origin), &error))?;
+        devices.into_iter().try_for_each(device::check).map_err(|error| problem(of_devices, &error))?;
         if let Some(pin) = asked.pin.as_ref().filter(|pin| pin.value) {
             self.pin(&mut plan).map_err(|error| problem(&pin.origin, &error))?;
         }
-        Ok(Placed { choice: choice(&resources, &granted, &plan), plan })
+        Ok(Placed { choice: choice(&resources, &self.system, &plan), plan })
     }
 
     /// What configuration says, else what code says, else the default.
@@ -140,7 +138,8 @@ impl<'a> Placing<'a> {
         let each: Vec<String> = shares.iter().map(|(name, threads)| format!("{name} {threads}")).collect();
         Some(format!(
             "runners have {sum} CPU threads together ({}), and this process may use {there} CPUs: under load they slow each \
-             other down; give some of them a smaller `cpu`",
+             other down; give some of them a smaller `cpu` or \
+             `workers_per_resource`",
             each.join(", ")
         ))
     }
@@ -157,10 +156,10 @@ fn origin_of<'o>(options: &'o RunnerOptions, error: &ResourceError) -> &'o Origi
     origin.unwrap_or(&options.origin)
 }
 
-fn choice(asked: &Resources, granted: &Granted, plan: &Plan) -> Choice {
+fn choice(asked: &Resources, system: &System, plan: &Plan) -> Choice {
     Choice {
         asked: asked.to_string(),
-        found: granted.to_string(),
+        found: system.to_string(),
         chosen: plan.to_string(),
         reason: plan.reason.clone(),
         warning: plan.warning.clone(),

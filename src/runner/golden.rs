@@ -1,7 +1,7 @@
 //! Whether a model computes on its device what it computes on the CPU: GPU backends have had bugs that made answers wrong
 //! and nothing else.
 
-use ekiden_actors::{CallError, OpenError, Part};
+use ekiden_actors::{CallError, OpenError, Part, guarded};
 
 use crate::serving::{CallInput, Model};
 use crate::value::{Array, DType, Value};
@@ -33,11 +33,26 @@ pub(super) fn check(
         tracing::info!("comparing {name} on {device} with the CPU");
         let input = CallInput { values, batching: signature.batching };
         let parts = [Part { input: &input, rows: 0..rows }];
-        let Ok(right) = expected.run(method, &parts) else { continue };
-        let on_device = computed.run(method, &parts).map_err(|error| {
-            let error = CallError::from(error);
-            OpenError::new(format!("{name} fails on {device}, on inputs that the CPU takes: {error}"))
-        })?;
+        let right = match guarded(|| expected.run(method, &parts)) {
+            Ok(Ok(right)) => right,
+            Ok(Err(_)) => continue,
+            // What a panic leaves behind is not compared with anything.
+            Err(panic) => {
+                tracing::warn!("{name} panics on made-up inputs on the CPU, and nothing is compared with it: {panic}");
+                return Ok(());
+            }
+        };
+        let on_device = guarded(|| computed.run(method, &parts))
+            .map_err(|panic| panic.to_string())
+            .and_then(|ran| ran.map_err(|error| CallError::from(error).to_string()))
+            .map_err(|error| {
+                OpenError::new(format!("{name} fails on {device}, on inputs that the CPU takes: {error}"))
+            })?;
+        if on_device.failed.len() != right.failed.len() {
+            return Err(OpenError::new(format!(
+                "{name} fails rows on {device} that the CPU takes, or takes what it fails"
+            )));
+        }
         let specs = signature.outputs.iter().map(crate::value::ValueSpec::name);
         for ((one, other), output) in on_device.outputs.iter().zip(&right.outputs).zip(specs) {
             let (Value::Tensor(one), Value::Tensor(other)) = (one, other) else { continue };
@@ -70,7 +85,8 @@ fn difference(computed: &Array, expected: &Array) -> f64 {
         return f64::INFINITY;
     }
     let finite = expected.iter().filter(|number| number.is_finite());
-    let scale = finite.fold(f64::MIN_POSITIVE, |most, number| most.max(number.abs()));
+    // Where all that is right is next to nothing, so is a difference.
+    let scale = finite.fold(1e-4, |most: f64, number| most.max(number.abs()));
     let apart = computed.iter().zip(&expected).map(|(one, other)| match (one - other).abs() {
         _ if one == other || one.is_nan() && other.is_nan() => 0.0,
         difference if difference.is_nan() => f64::INFINITY,
@@ -118,6 +134,7 @@ mod tests {
         }
 
         fn run(&mut self, _: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
+            assert_ne!(self.add, Err("panic"), "on purpose");
             let add = self.add.map_err(MethodError::failed)?;
             let Some(Value::Tensor(x)) = parts[0].input.values.first() else { panic!("a tensor") };
             let sum: Vec<u8> =
@@ -143,6 +160,8 @@ mod tests {
         assert!(compared(Ok(f32::NAN), Ok(0.0)).is_err(), "NaN is no number");
         assert_eq!(compared(Ok(f32::NAN), Ok(f32::NAN)), Ok(()), "unless it is right");
         assert_eq!(compared(Ok(f32::INFINITY), Ok(f32::INFINITY)), Ok(()));
+        let zero = |number: f32| Array::new(vec![number], [1]).expect("fits");
+        assert!(difference(&zero(1e-9), &zero(0.0)) < TOLERANCE, "next to nothing");
     }
 
     #[test]
@@ -150,5 +169,8 @@ mod tests {
         let message = compared(Err("no kernel"), Ok(0.0)).expect_err("it fails");
         assert_eq!(message, "predict fails on wgpu:0, on inputs that the CPU takes: no kernel");
         assert_eq!(compared(Ok(0.0), Err("nobody likes these")), Ok(()), "then nothing can be said");
+        assert_eq!(compared(Ok(1.0), Err("panic")), Ok(()), "nor here");
+        let message = compared(Err("panic"), Ok(0.0)).expect_err("it panics");
+        assert!(message.starts_with("predict fails on wgpu:0"), "{message}");
     }
 }

@@ -9,7 +9,7 @@ use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 use super::golden;
 use super::methods::Method;
 use super::pool::on_pool;
-use super::{OpenContext, Runnable};
+use super::{OpenContext, ResourceKind, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
@@ -33,10 +33,13 @@ impl<R: Runnable> Opener<R> {
     /// Opens it on this thread, and makes sure that its device computes what the CPU does.
     pub(crate) fn open(&self, place: &Placement) -> Result<Opened<R>, OpenError> {
         let mut opened = self.open_unchecked(place)?;
-        if self.golden_check && !place.device().is_cpu() {
+        if self.golden_check && !place.device().is_cpu() && R::SUPPORTS.contains(&ResourceKind::Cpu) {
             let methods: Vec<(usize, &str)> =
                 self.methods.iter().map(|method| method.name.as_str()).enumerate().collect();
-            let mut on_cpu = self.open_unchecked(&Placement::cpu(place.threads))?;
+            let on_cpu = self.open_unchecked(&Placement::cpu(place.threads));
+            let mut on_cpu = on_cpu.map_err(|error| {
+                OpenError::new(format!("it cannot be opened on the CPU, which golden_check compares with: {error}"))
+            })?;
             golden::check(&place.device().to_string(), &methods, &mut opened, &mut on_cpu)?;
         }
         Ok(opened)

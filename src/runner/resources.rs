@@ -31,6 +31,8 @@ pub struct Granted {
     pub gpus: Vec<DeviceName>,
     /// Others, by name: numbers of at least 0.
     pub custom: BTreeMap<String, f64>,
+    /// That all NVIDIA GPUs are asked for, and there are none.
+    pub no_gpu_found: bool,
 }
 
 /// A resource that the machine has not.
@@ -90,6 +92,7 @@ impl Resources {
             nvidia_gpus: self.nvidia_gpus(system)?,
             gpus: self.adapters(system)?,
             custom: self.customs(kinds)?,
+            no_gpu_found: self.nvidia_gpu == NvidiaGpus::System && system.nvidia_gpus == 0,
         })
     }
 
@@ -159,6 +162,9 @@ impl Resources {
             let amount = match (kinds.get(name), spec) {
                 (Some(kind), spec) => {
                     let amount = kind.from_spec(spec).map_err(problem)?;
+                    if !(amount.is_finite() && amount >= 0.0) {
+                        return Err(problem("expected a number of at least 0".to_owned()));
+                    }
                     kind.validate(amount).map_err(problem)?;
                     amount
                 }
@@ -193,15 +199,6 @@ impl fmt::Display for Resources {
             write!(f, ", gpu = {}", self.gpu)?;
         }
         self.custom.iter().try_for_each(|(name, amount)| write!(f, ", {name} = {amount}"))
-    }
-}
-
-/// What was found.
-impl fmt::Display for Granted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CPU{}", self.cpu, if self.cpu == 1.0 { "" } else { "s" })?;
-        let gpus = self.nvidia_gpus.iter().map(|index| DeviceName::Cuda(*index)).chain(self.gpus.iter().cloned());
-        gpus.into_iter().try_for_each(|gpu| write!(f, ", {gpu}"))
     }
 }
 
@@ -314,6 +311,8 @@ mod tests {
         assert_eq!(granted("tpu", Amount::Number(5.0)), Err("custom_resources.tpu = 5: this machine has 4".to_owned()));
         let expected = "custom_resources.tpu = pot: expected a number of chips, or \"pod\"";
         assert_eq!(granted("tpu", text("pot")), Err(expected.to_owned()));
+        assert!(granted("tpu", Amount::Number(-1.0)).is_err());
+        assert!(granted("tpu", Amount::Number(f64::NAN)).is_err());
         assert_eq!(granted("npu", Amount::Number(9.0)), Ok(9.0), "nobody knows what that is");
         assert!(granted("npu", text("pod")).is_err());
     }

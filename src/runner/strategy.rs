@@ -107,7 +107,14 @@ impl Strategy for DefaultStrategy {
             Some(DeviceChoice::Auto) if asked.is_empty() => return auto(request),
             Some(DeviceChoice::Auto) => {}
         }
-        let Some(first) = asked.first() else { return on_cpu(request, "no GPU is asked for".to_owned()) };
+        let Some(first) = asked.first() else {
+            if !request.granted.no_gpu_found {
+                return on_cpu(request, "no GPU is asked for".to_owned());
+            }
+            let mut plan = on_cpu(request, "nvidia_gpu = \"system\": this process sees no GPU".to_owned())?;
+            plan.warning = Some("nvidia_gpu = \"system\" has found no GPU, and fell back to the CPU".to_owned());
+            return Ok(plan);
+        };
         refuse_unsupported(request, first)?;
         let reason = format!("{} asked for", count(asked.len(), "GPU"));
         Ok(on_gpus(asked, request, reason))
@@ -171,7 +178,7 @@ fn on_gpus(gpus: Vec<DeviceName>, request: &Request<'_>, reason: String) -> Plan
         let each = (1.0 / workers).round_ties_even() as usize;
         gpus.chunks(each.max(1)).map(|gpus| Placement::on(gpus.to_vec())).collect()
     } else {
-        let number = (gpus.len() as f64 * workers).ceil() as usize;
+        let number = whole(gpus.len() as f64 * workers).get();
         let gpu = |executor: usize| gpus.get((executor as f64 / workers) as usize).or(gpus.last());
         (0..number).filter_map(gpu).map(|gpu| Placement::on(vec![gpu.clone()])).collect()
     };
@@ -210,8 +217,8 @@ fn list(devices: &[DeviceName]) -> String {
 
 /// What a fraction takes up; at least 1.
 fn whole(amount: f64) -> NonZeroUsize {
-    // Configuration allows only finite numbers above 0; the cast saturates.
-    NonZeroUsize::new(amount.ceil() as usize).unwrap_or(NonZeroUsize::MIN)
+    // Configuration allows only finite numbers above 0; the cast saturates. 10 times 1.1 is meant to be 11, and not more.
+    NonZeroUsize::new((amount - 1e-9).ceil() as usize).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]
@@ -304,6 +311,7 @@ mod tests {
         check(0.5, 1.0, false, &["flex x1"]);
         check(2.0, 2.0, false, &["flex x1"; 4]);
         check(4.0, 0.5, false, &["flex x1"; 2]);
+        check(10.0, 1.1, false, &["flex x1"; 11]);
         check(4.0, 1.0, true, &["flex x4"]);
         check(3.5, 1.0, true, &["flex x4"]);
         check(4.0, 2.0, true, &["flex x2"; 2]);
@@ -337,6 +345,15 @@ mod tests {
         assert!(warning.contains("fell back to the CPU"), "{warning}");
         let asked = Case { device: Some(DeviceChoice::Auto), ..Case::gpus(&[1], 1.0) };
         assert_eq!(asked.executors(), ["cuda:1 x1"], "GPUs that are asked for are no matter of what is best");
+    }
+
+    #[test]
+    fn all_gpus_of_a_machine_that_has_none_are_the_cpu_with_a_warning() {
+        let mut none = Case::cpu(2.0, 1.0, true);
+        none.granted.no_gpu_found = true;
+        let plan = none.plan().expect("a plan");
+        assert!(plan.reason.contains("sees no GPU"), "{}", plan.reason);
+        assert!(plan.warning.is_some_and(|warning| warning.contains("fell back to the CPU")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What this process may use of the machine.
 
 use std::path::Path;
-use std::{env, fs, thread};
+use std::{env, fmt, fs, thread};
 
 use crate::device::{self, Backend, DeviceName, Kind};
 
@@ -50,6 +50,14 @@ impl System {
             adapters: adapters(&listed, inquiry.names),
             devices: listed.into_iter().map(|(name, kind)| (name, kind.is_gpu())).collect(),
         }
+    }
+}
+
+/// What a runner may ask for, as far as it has been asked what there is.
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} CPU{}", self.cpus, if self.cpus == 1.0 { "" } else { "s" })?;
+        self.devices.iter().filter(|(device, _)| !device.is_cpu()).try_for_each(|(device, _)| write!(f, ", {device}"))
     }
 }
 

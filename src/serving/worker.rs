@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ekiden_actors::{CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker};
+use ekiden_actors::{
+    CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker, guarded,
+};
 
 use super::Buckets;
 use crate::value::{Batching, Shape, Signature, Value, Values, gather};
@@ -103,7 +105,23 @@ impl ModelWorker {
         let steps = setup.warm_up.len();
         for (step, &rows) in setup.warm_up.iter().enumerate() {
             tracing::info!("{}: warming {} at {rows} rows ({} of {steps})", self.name, setup.name, step + 1);
-            match self.warm(method, rows, ran) {
+            // Whoever did not ask for it is told how to do without.
+            let warmed = match guarded(|| self.warm(method, rows, ran)) {
+                Ok(warmed) => warmed,
+                Err(panic) if setup.must_warm_up => {
+                    return Err(OpenError::new(format!(
+                        "a warm-up batch of zeros ({rows} rows) made it panic: {panic}"
+                    )));
+                }
+                Err(panic) => {
+                    return Err(OpenError::new(format!(
+                        "{} panics on a batch of zeros ({rows} rows), which each of its batch_buckets is warmed with: \
+                         {panic}; have it return an error, or set batch_buckets = []",
+                        setup.name
+                    )));
+                }
+            };
+            match warmed {
                 Ok(()) => {}
                 // Larger batches are cut when they come, and what fits is learned.
                 Err(RunError::OutOfMemory(message)) if rows > 1 => {
@@ -216,9 +234,15 @@ impl Worker for ModelWorker {
         if padded == rows {
             return self.run_as_they_are(method, parts);
         }
-        let mut outcomes = self.run_as_they_are(method, &pad(parts, padded - rows))?;
-        outcomes.truncate(parts.len());
-        Ok(outcomes)
+        match self.run_as_they_are(method, &pad(parts, padded - rows)) {
+            Ok(mut outcomes) => {
+                outcomes.truncate(parts.len());
+                Ok(outcomes)
+            }
+            // What does not fit into memory may be the padding.
+            Err(RunError::OutOfMemory(_)) => self.run_as_they_are(method, parts),
+            Err(error) => Err(error),
+        }
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {

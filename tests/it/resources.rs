@@ -46,7 +46,7 @@ fn executors_are_as_many_as_the_runner_asks_for_and_the_api_says_why() {
     assert_eq!(about["executors"].as_array().map(Vec::len), Some(2), "{about}");
     let plan = serde_json::json!({
         "asked": "cpu = 0.5",
-        "found": "0.5 CPUs",
+        "found": System::this(Inquiry::default()).to_string(),
         "chosen": "2 executors with 1 thread each on flex",
         "reason": "no GPU is asked for; the runnable uses one thread; workers_per_resource = 2",
         "warning": null,

@@ -321,3 +321,16 @@ fn a_padding_row_that_fails_fails_nobody_else() {
     assert!(answers[1].as_ref().is_err_and(|error| error.to_string().contains("too loud")), "{answers:?}");
     assert_eq!(batches, [8, 8, 8], "{batches:?}: all, and each alone");
 }
+
+#[test]
+fn a_row_that_fits_without_padding_is_answered() {
+    let text = format!(
+        "[[runners]]\nname = 'mlp'\nmodel = {:?}\ncpu = 1\nmax_batch_size = 64\nbatch_buckets = [64]\n\
+         [runners.params]\nmax_run_memory = '4KiB'\n",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/models/torch_mlp_fixed/model.onnx")
+    );
+    let app = App::builder().runnable::<ekiden::runner::Onnx>("onnx").config_text(text);
+    let server = crate::support::Server::start(&block_on(app.start()).expect("it starts"));
+    let row = format!("[{:?}]", vec![0.5; 20]);
+    assert_eq!(server.post("/v1/runners/mlp/predict", &row).status, 200);
+}

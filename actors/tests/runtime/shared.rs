@@ -70,7 +70,7 @@ fn however_an_executor_ends_its_turn_ends() {
         keeper.wait();
         let waits = other.call(1, Act::Echo);
         // What hangs, hangs on while the others have their turns.
-        let _kept = if is_opened { Err(drop(keeper)) } else { Ok(keeper) };
+        let _kept = (!is_opened).then_some(keeper);
         is_right(waits, 1);
         assert!(matches!(broken.wait(), Err(CallError::Crashed(_))));
         is_right(one.call(2, Act::Echo), 2);
@@ -124,8 +124,10 @@ fn whoever_waits_for_a_turn_goes_at_once_when_told_to() {
 /// Who ran for how long, in order.
 type Log = Arc<Mutex<Vec<(usize, Duration)>>>;
 
+type OnBatch = Box<dyn Fn(&[u64]) + Send + Sync>;
+
 /// Runs batches that take the processor for a while, one at a time.
-fn busy(log: &Log, inside: &Arc<AtomicUsize>, runner: usize, run: Duration) -> Box<dyn Fn(&[u64]) + Send + Sync> {
+fn busy(log: &Log, inside: &Arc<AtomicUsize>, runner: usize, run: Duration) -> OnBatch {
     let (log, inside) = (Arc::clone(log), Arc::clone(inside));
     Box::new(move |_| {
         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two use the device at once");

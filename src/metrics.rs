@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::value::Buckets;
+
 /// Labels of what is counted per method.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
@@ -187,11 +189,14 @@ impl Metrics {
         }
     }
 
-    /// What the runner of this name reports to, with these methods, of which each has a number of rows that batches of so
-    /// many run with.
-    pub(crate) fn observer(&self, runner: &str, methods: Vec<(&str, Padded)>) -> RunnerObserver {
+    /// What the runner of this name reports to, with these methods and what their batches are padded to.
+    pub(crate) fn observer<'a>(
+        &self,
+        runner: &str,
+        methods: impl Iterator<Item = (&'a str, &'a Buckets)>,
+    ) -> RunnerObserver {
         let runner = runner.to_owned();
-        let by_method = |(method, padded): (&str, Padded)| {
+        let by_method = |(method, buckets): (&str, &Buckets)| {
             let labels = MethodLabels { runner: runner.clone(), method: method.to_owned() };
             let outcome = |outcome: &'static str| {
                 let (runner, method) = (labels.runner.clone(), labels.method.clone());
@@ -203,7 +208,7 @@ impl Metrics {
                 queue_wait: self.queue_wait.get_or_create(&labels).clone(),
                 batch_rows: self.batch_rows.get_or_create(&labels).clone(),
                 padding_rows: self.padding_rows.get_or_create(&labels).clone(),
-                padded,
+                buckets: buckets.clone(),
                 execution: self.execution.get_or_create(&labels).clone(),
                 out_of_memory: self.out_of_memory.get_or_create(&labels).clone(),
             }
@@ -214,7 +219,7 @@ impl Metrics {
         };
         let labels = RunnerLabels { runner: runner.clone() };
         RunnerObserver {
-            methods: methods.into_iter().map(by_method).collect(),
+            methods: methods.map(by_method).collect(),
             restarts: self.restarts.get_or_create(&labels).clone(),
             exits: Exit::FAILURES
                 .map(|kind| (kind, self.exits.get_or_create(&ExitLabels { runner: runner.clone(), kind }).clone())),
@@ -286,16 +291,13 @@ const OUTCOMES: [&str; 10] = [
     "cancelled",
 ];
 
-/// How many rows a batch of so many runs with.
-pub(crate) type Padded = Box<dyn Fn(usize) -> usize + Send + Sync>;
-
 struct MethodMetrics {
     ok: Counter,
     errors: [(&'static str, Counter); OUTCOMES.len()],
     queue_wait: Histogram,
     batch_rows: Histogram,
     padding_rows: Counter,
-    padded: Padded,
+    buckets: Buckets,
     execution: Histogram,
     out_of_memory: Counter,
 }
@@ -326,7 +328,7 @@ impl Observer for RunnerObserver {
     fn batch_ran(&self, method: usize, batch: &BatchReport<'_>) {
         let Some(method) = self.methods.get(method) else { return };
         method.batch_rows.observe(batch.rows as f64);
-        let padding = (method.padded)(batch.rows).saturating_sub(batch.rows);
+        let padding = method.buckets.padded(batch.rows).saturating_sub(batch.rows);
         if padding > 0 {
             method.padding_rows.inc_by(padding as u64);
         }

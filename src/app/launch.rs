@@ -8,11 +8,11 @@ use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 use super::placing::{Placed, Placing};
 use crate::config::{ConfigErrors, RunnerOptions};
 use crate::isolation::{Isolated, Opening};
-use crate::metrics::{Metrics, Padded};
+use crate::metrics::Metrics;
 use crate::models::LocatedModel;
 use crate::runner::{DeclaredMethod, OpenContext, Opener, Plan, Runnable, RunnerFactory, Strategy, Support, declared};
-use crate::serving::{Buckets, DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
-use crate::value::Signature;
+use crate::serving::{DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
+use crate::value::{Buckets, Signature};
 
 /// A kind of runnable, without its type.
 pub(super) trait Kind: Send + Sync {
@@ -202,20 +202,15 @@ fn launcher<R: Runnable>(
     let about: Vec<About> = opener.methods.iter().map(|method| about(options, method, &placed.plan)).collect();
     move |runtime, metrics| {
         let limits: Vec<MethodLimits> = about.iter().map(|about| about.limits.clone()).collect();
-        let padded = |about: &About| -> Padded {
-            let buckets = about.setup.buckets.clone();
-            Box::new(move |rows| buckets.padded(rows))
-        };
-        let methods = about.iter().map(|about| (about.setup.name.as_str(), padded(about)));
+        let methods = about.iter().map(|about| (about.setup.name.as_str(), &about.setup.buckets));
         let executors = NonZeroUsize::new(placed.plan.executors.len()).unwrap_or(NonZeroUsize::MIN);
-        let observer = Arc::new(metrics.observer(&name, methods.collect()));
+        let observer = Arc::new(metrics.observer(&name, methods));
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, weight, observer };
         let Placed { plan, choice } = placed;
         let setups = about.iter().map(|about| about.setup.clone()).collect();
-        let memory: Arc<[DeviceMemory]> = plan.executors.iter().map(|_| DeviceMemory::default()).collect();
+        let memory: Vec<Arc<DeviceMemory>> = plan.executors.iter().map(|_| Arc::default()).collect();
         let places = plan.executors;
-        let factory =
-            RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: Arc::clone(&memory) };
+        let factory = RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone() };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, limits })| {
             MethodHandle::new(setup.name, signature, limits, setup.buckets, actor.method(index))

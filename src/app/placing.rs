@@ -68,6 +68,7 @@ impl<'a> Placing<'a> {
             resources.granted(&self.system, self.kinds).map_err(|error| problem(origin_of(options, &error), &error))?;
         let strategy = self.strategy(options, own).map_err(|(origin, error)| problem(origin, &error))?;
         let plan = strategy.plan(&Request {
+            asked: &resources,
             granted: &granted,
             device: asked.device.as_ref().map(|device| &device.value),
             workers_per_resource: asked.workers_per_resource.as_ref().map_or(1.0, |workers| workers.value),

@@ -26,8 +26,9 @@ pub struct MethodOptions {
     pub batching: Option<Sourced<Batching>>,
     /// The most rows in one batch.
     pub max_batch_size: Option<Sourced<NonZeroUsize>>,
-    /// The numbers of rows that batches are padded to, ascending; none: batches run as they are.
-    pub batch_buckets: Option<Sourced<Vec<NonZeroUsize>>>,
+    /// The numbers of rows that batches are padded to, ascending; none: batches run as they are. `Some(None)` is not said by
+    /// any layer: it is what holds where none says anything.
+    pub batch_buckets: Option<Sourced<Option<Vec<NonZeroUsize>>>>,
     /// The longest wait for company while an executor is free; at most 365 days.
     pub max_latency: Option<Sourced<Duration>>,
     /// The most rows that may wait.
@@ -215,11 +216,7 @@ impl RunnerOptions {
                 runner.max_batch_size.as_ref(),
                 default.max_batch_size,
             ),
-            batch_buckets: pick(
-                own.and_then(|own| own.batch_buckets.clone()).map(some).as_ref(),
-                runner.batch_buckets.clone().map(some).as_ref(),
-                None,
-            ),
+            batch_buckets: pick(own.and_then(|own| own.batch_buckets.as_ref()), runner.batch_buckets.as_ref(), None),
             max_latency: pick(
                 own.and_then(|own| own.max_latency.as_ref()),
                 runner.max_latency.as_ref(),
@@ -287,10 +284,6 @@ pub struct EffectiveMethod {
     pub batch_timeout: Sourced<Option<Duration>>,
     /// Whether a batch that failed is run again.
     pub retry: Sourced<bool>,
-}
-
-fn some<T>(Sourced { value, origin }: Sourced<T>) -> Sourced<Option<T>> {
-    Sourced::new(Some(value), origin)
 }
 
 /// The stronger of two values, the method's own where they are equally strong.

@@ -95,12 +95,12 @@ pub(super) fn rows(value: &Value) -> Parsed<NonZeroUsize> {
     count(value, MOST_ROWS)
 }
 
-pub(super) fn batch_buckets(value: &Value) -> Parsed<Vec<NonZeroUsize>> {
+pub(super) fn batch_buckets(value: &Value) -> Parsed<Option<Vec<NonZeroUsize>>> {
     let expected = "a list of rows in rising order, such as [1, 8, 32], or [] for batches as they are";
     let ValueKind::Array(items) = &value.kind else { return wrong(value, expected) };
     let sizes: Option<Vec<NonZeroUsize>> = items.iter().map(|item| rows(item).ok()).collect();
     match sizes.filter(|sizes| sizes.is_sorted_by(|one, next| one < next)) {
-        Some(sizes) => Ok(sizes),
+        Some(sizes) => Ok(Some(sizes)),
         None => wrong(value, expected),
     }
 }

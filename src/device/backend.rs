@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::name::{Backend, DeviceName};
+use super::name::Backend;
 use super::presence::{Facts, Kind};
 
 /// Whether this program was built with a backend.
@@ -19,6 +19,10 @@ pub(super) const fn is_built_in(backend: Backend) -> bool {
 
 /// The devices that a backend finds, in the order of their indices. It may panic where a driver is broken.
 pub(super) fn enumerate(backend: Backend) -> Vec<Device> {
+    #[cfg(feature = "gpu")]
+    if backend != Backend::Flex {
+        keep_compiled();
+    }
     match backend {
         Backend::Flex => vec![Device::flex()],
         #[cfg(feature = "cuda")]
@@ -70,7 +74,6 @@ pub(super) fn kind(device: &Device) -> Kind {
 pub(super) fn facts(device: &Device) -> Facts {
     #[cfg(feature = "gpu")]
     if let burn::backend::DispatchDevice::Cube(cube) = device.as_dispatch() {
-        keep_compiled();
         let client = cube.client();
         let properties = client.properties();
         return Facts {
@@ -81,22 +84,6 @@ pub(super) fn facts(device: &Device) -> Facts {
     }
     let _ = device;
     Facts::of_this_machine()
-}
-
-/// Opens a device that is known to be there.
-pub(super) fn open(name: &DeviceName) -> Option<Device> {
-    #[cfg(feature = "gpu")]
-    if !name.is_cpu() {
-        keep_compiled();
-    }
-    match name {
-        DeviceName::Flex => Some(Device::flex()),
-        #[cfg(feature = "cuda")]
-        DeviceName::Cuda(index) => Some(Device::cuda(*index)),
-        #[cfg(feature = "rocm")]
-        DeviceName::Rocm(index) => Some(Device::rocm(*index)),
-        other => enumerate(other.backend()).into_iter().nth(other.index()),
-    }
 }
 
 /// Has compiled kernels, and what was found out about which are fastest, kept in Ekiden's folder: the next start need not

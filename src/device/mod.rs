@@ -20,4 +20,5 @@ pub use name::{Backend, DeviceName, InvalidDevice};
 pub use place::Placement;
 pub(crate) use presence::open;
 pub use presence::{Facts, Kind, NotAvailable, Present, built_in, check, facts, listed, present};
+pub(crate) use trial::difference;
 pub use trial::{Trial, TrialError, try_out};

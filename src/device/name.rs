@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::suggest::nearest;
 
 /// A way to a device: one of Burn's backends, and for those on wgpu the graphics API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// NVIDIA GPUs. Needs the Cargo feature `cuda`.
@@ -62,7 +62,7 @@ impl fmt::Display for Backend {
 
 /// A device, by name: what a strategy chooses and an executor opens. Indices count from 0 among the devices that the
 /// backend finds; where the system hides some (`CUDA_VISIBLE_DEVICES` and the like), among those it shows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
     /// The CPU, through Burn's Flex backend.

@@ -160,26 +160,21 @@ fn here(of: Backend) -> Vec<(DeviceName, Device)> {
 /// # Errors
 /// [`NotAvailable`].
 pub fn check(name: &DeviceName) -> Result<(), NotAvailable> {
-    if name.is_cpu() {
-        return Ok(());
-    }
-    if !backend::is_built_in(name.backend()) {
-        return Err(NotAvailable::NotBuiltIn { device: name.clone(), built_in: built_in() });
-    }
-    if here(name.backend()).len() > name.index() { Ok(()) } else { Err(not_here(name)) }
+    open(name).map(drop)
 }
 
-/// Opens a device.
+/// Burn's name of a device that is here. It is opened by who uses it first.
 ///
 /// # Errors
 /// [`NotAvailable`].
 pub(crate) fn open(name: &DeviceName) -> Result<Device, NotAvailable> {
-    check(name)?;
-    backend::open(name).ok_or_else(|| not_here(name))
-}
-
-fn not_here(name: &DeviceName) -> NotAvailable {
-    NotAvailable::NotHere { device: name.clone(), present: listed().into_iter().map(|(name, _)| name).collect() }
+    if !backend::is_built_in(name.backend()) {
+        return Err(NotAvailable::NotBuiltIn { device: name.clone(), built_in: built_in() });
+    }
+    here(name.backend()).into_iter().nth(name.index()).map(|(_, device)| device).ok_or_else(|| NotAvailable::NotHere {
+        device: name.clone(),
+        present: listed().into_iter().map(|(name, _)| name).collect(),
+    })
 }
 
 #[cfg(test)]

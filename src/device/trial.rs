@@ -10,13 +10,13 @@ use super::presence::{NotAvailable, open};
 
 /// Answers further apart than this, relative to the largest one, are wrong: sums of 64 products in float32, in another
 /// order, differ by some 1e-6.
-const TOLERANCE: f32 = 1e-4;
+const TOLERANCE: f64 = 1e-4;
 
 /// A device that computed what flex computes.
 #[derive(Clone, Copy, Debug)]
 pub struct Trial {
     /// The largest difference, relative to the largest number.
-    pub difference: f32,
+    pub difference: f64,
     /// How long it took the first time, which compiles kernels.
     pub first: Duration,
     /// How long it took the second time.
@@ -38,7 +38,7 @@ pub enum TrialError {
     )]
     Wrong {
         /// The largest difference, relative to the largest number.
-        difference: f32,
+        difference: f64,
     },
 }
 
@@ -56,7 +56,7 @@ pub fn try_out(name: &DeviceName) -> Result<Trial, TrialError> {
     let (expected, _) = run(&Device::flex())?;
     let (computed, first) = run(&device)?;
     let (_, second) = run(&device)?;
-    let difference = difference(&computed, &expected).unwrap_or(f32::INFINITY);
+    let difference = difference(&computed, &expected);
     if difference <= TOLERANCE {
         Ok(Trial { difference, first, second })
     } else {
@@ -64,7 +64,7 @@ pub fn try_out(name: &DeviceName) -> Result<Trial, TrialError> {
     }
 }
 
-fn compute(device: &Device) -> Result<Vec<f32>, String> {
+fn compute(device: &Device) -> Result<Vec<f64>, String> {
     let matrix = |rows: usize, columns: usize| {
         // Numbers that are neither round nor random.
         let numbers: Vec<f32> = (0..rows * columns).map(|n| (n as f32 * 0.37).sin()).collect();
@@ -73,18 +73,25 @@ fn compute(device: &Device) -> Result<Vec<f32>, String> {
     let product = matrix(48, 64).matmul(matrix(64, 32)) + matrix(1, 32);
     let outputs = Tensor::<2>::cat(vec![product.clone(), activation::softmax(product, 1)], 0);
     let data = outputs.try_into_data().map_err(|error| error.to_string())?;
-    data.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))
+    let numbers = data.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+    Ok(numbers.into_iter().map(f64::from).collect())
 }
 
-/// The largest difference, relative to the largest number of the second; `None` where they cannot be compared.
-pub(crate) fn difference(computed: &[f32], expected: &[f32]) -> Option<f32> {
-    if computed.len() != expected.len() || expected.is_empty() {
-        return None;
+/// The largest difference, relative to the largest number of what is right, which is taken for no less than 1e-4: where all
+/// of it is next to nothing, so is a difference. Infinite where the two cannot be compared.
+pub(crate) fn difference(computed: &[f64], expected: &[f64]) -> f64 {
+    if computed.len() != expected.len() {
+        return f64::INFINITY;
     }
-    let scale = expected.iter().fold(f32::MIN_POSITIVE, |most, number| most.max(number.abs()));
-    let worst = computed.iter().zip(expected).map(|(one, other)| (one - other).abs());
-    // NaN is no small difference.
-    worst.map(|difference| difference / scale).try_fold(0.0, |most, one| (!one.is_nan()).then(|| one.max(most)))
+    let finite = expected.iter().filter(|number| number.is_finite());
+    let scale = finite.fold(1e-4, |most: f64, number| most.max(number.abs()));
+    let apart = computed.iter().zip(expected).map(|(one, other)| match (one - other).abs() {
+        _ if one == other || one.is_nan() && other.is_nan() => 0.0,
+        // NaN, or an infinity, is no small difference.
+        difference if difference.is_nan() => f64::INFINITY,
+        difference => difference / scale,
+    });
+    apart.fold(0.0, f64::max)
 }
 
 #[cfg(test)]
@@ -99,9 +106,14 @@ mod tests {
 
     #[test]
     fn a_difference_is_relative_to_the_largest_number() {
-        assert_eq!(difference(&[1.0, 199.0], &[1.0, 200.0]), Some(0.005));
-        assert_eq!(difference(&[0.0], &[0.0]), Some(0.0));
-        assert_eq!(difference(&[f32::NAN, 1.0], &[1.0, 1.0]), None);
-        assert_eq!(difference(&[1.0], &[1.0, 1.0]), None);
+        assert_eq!(difference(&[1.0, 199.0], &[1.0, 200.0]), 0.005);
+        assert_eq!(difference(&[0.0], &[0.0]), 0.0);
+        assert_eq!(difference(&[1e-9], &[0.0]), 1e-5, "next to nothing");
+        assert_eq!(difference(&[1.0], &[1.0, 1.0]), f64::INFINITY);
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(difference(&[number, 1.0], &[1.0, 1.0]), f64::INFINITY, "{number} is not 1");
+            assert_eq!(difference(&[1.0], &[number]), f64::INFINITY, "1 is not {number}");
+            assert_eq!(difference(&[number], &[number]), 0.0, "unless it is right");
+        }
     }
 }

@@ -8,22 +8,12 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::Refusal;
-use crate::serving::{MethodHandle, RunnerEntry};
+use crate::serving::{Choice, MethodHandle, RunnerEntry};
 use crate::value::ValueSpec;
 
 #[derive(Serialize)]
 struct Runners<'a> {
     runners: Vec<Runner<'a>>,
-}
-
-/// How its executors were chosen.
-#[derive(Serialize)]
-struct Plan<'a> {
-    asked: &'a str,
-    found: &'a str,
-    chosen: &'a str,
-    reason: &'a str,
-    warning: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -42,7 +32,7 @@ struct Runner<'a> {
     max_restarts: u32,
     restart_window_s: f64,
     abandoned: u32,
-    plan: Plan<'a>,
+    plan: &'a Choice,
     executors: Vec<Executor>,
     /// Of those executors whose devices tell, which the CPU does not.
     memory: Vec<Memory>,
@@ -193,13 +183,7 @@ fn describe(runner: &RunnerEntry) -> Runner<'_> {
         max_restarts: status.budget.max_restarts,
         restart_window_s: status.budget.window.as_secs_f64(),
         abandoned: status.abandoned,
-        plan: Plan {
-            asked: &runner.plan.asked,
-            found: &runner.plan.found,
-            chosen: &runner.plan.chosen,
-            reason: &runner.plan.reason,
-            warning: runner.plan.warning.as_deref(),
-        },
+        plan: &runner.plan,
         executors: executors.collect(),
         memory: memory.collect(),
         methods: runner.methods.iter().map(method).collect(),

@@ -158,8 +158,10 @@ fn read(value: Value) -> Result<crate::value::Value, OpError> {
         Value::Strings(strings) => {
             let mut rows: Vec<serde_json::Value> = strings.items.iter().map(|text| text.as_str().into()).collect();
             for &size in strings.dims.iter().skip(1).rev() {
+                let mut items = rows.into_iter().peekable();
                 // Of nothing, there is nothing to be said.
-                rows = rows.chunks(size.max(1)).map(|row| row.iter().cloned().collect()).collect();
+                let row = || items.peek().is_some().then(|| items.by_ref().take(size.max(1)).collect());
+                rows = std::iter::from_fn(row).collect();
             }
             Ok(crate::value::Value::List(rows))
         }

@@ -3,6 +3,7 @@
 
 use ekiden_actors::{CallError, OpenError, Part, guarded};
 
+use crate::device;
 use crate::serving::{CallInput, Model};
 use crate::value::{Array, DType, Value};
 
@@ -18,7 +19,7 @@ const TOLERANCE_16: f64 = 2e-2;
 /// # Errors
 /// The first output that is too far apart, or the device's failure where the CPU does not fail.
 pub(super) fn check(
-    device: &str,
+    place: &str,
     methods: &[(usize, &str)],
     computed: &mut dyn Model,
     expected: &mut dyn Model,
@@ -30,7 +31,7 @@ pub(super) fn check(
             tracing::debug!("{name} is not compared with the CPU: its inputs cannot be made up");
             continue;
         };
-        tracing::info!("comparing {name} on {device} with the CPU");
+        tracing::info!("comparing {name} on {place} with the CPU");
         let input = CallInput { values, batching: signature.batching };
         let parts = [Part { input: &input, rows: 0..rows }];
         let right = match guarded(|| expected.run(method, &parts)) {
@@ -46,21 +47,22 @@ pub(super) fn check(
             .map_err(|panic| panic.to_string())
             .and_then(|ran| ran.map_err(|error| CallError::from(error).to_string()))
             .map_err(|error| {
-                OpenError::new(format!("{name} fails on {device}, on inputs that the CPU takes: {error}"))
+                OpenError::new(format!("{name} fails on {place}, on inputs that the CPU takes: {error}"))
             })?;
         if on_device.failed.len() != right.failed.len() {
             return Err(OpenError::new(format!(
-                "{name} fails rows on {device} that the CPU takes, or takes what it fails"
+                "{name} fails rows on {place} that the CPU takes, or takes what it fails"
             )));
         }
         let specs = signature.outputs.iter().map(crate::value::ValueSpec::name);
         for ((one, other), output) in on_device.outputs.iter().zip(&right.outputs).zip(specs) {
             let (Value::Tensor(one), Value::Tensor(other)) = (one, other) else { continue };
             let Some(tolerance) = tolerance(other.dtype()) else { continue };
-            let difference = difference(one, other);
+            let (one, other) = (floats(one).unwrap_or_default(), floats(other).unwrap_or_default());
+            let difference = device::difference(&one, &other);
             if difference > tolerance {
                 return Err(OpenError::new(format!(
-                    "{name}: output \"{output}\" on {device} differs from the CPU's by {difference:.1e} of its largest \
+                    "{name}: output \"{output}\" on {place} differs from the CPU's by {difference:.1e} of its largest \
                      number, on the same inputs; at most {tolerance:.0e} is rounding. The device or its driver computes \
                      wrongly; if the method is random by nature, set golden_check = false"
                 )));
@@ -76,23 +78,6 @@ fn tolerance(dtype: DType) -> Option<f64> {
         DType::F16 | DType::BF16 => Some(TOLERANCE_16),
         _ => None,
     }
-}
-
-/// The largest difference, relative to the largest number that is right; infinite where they cannot be compared.
-fn difference(computed: &Array, expected: &Array) -> f64 {
-    let (Some(computed), Some(expected)) = (floats(computed), floats(expected)) else { return f64::INFINITY };
-    if computed.len() != expected.len() {
-        return f64::INFINITY;
-    }
-    let finite = expected.iter().filter(|number| number.is_finite());
-    // Where all that is right is next to nothing, so is a difference.
-    let scale = finite.fold(1e-4, |most: f64, number| most.max(number.abs()));
-    let apart = computed.iter().zip(&expected).map(|(one, other)| match (one - other).abs() {
-        _ if one == other || one.is_nan() && other.is_nan() => 0.0,
-        difference if difference.is_nan() => f64::INFINITY,
-        difference => difference / scale,
-    });
-    apart.fold(0.0, f64::max)
 }
 
 fn floats(array: &Array) -> Option<Vec<f64>> {
@@ -160,8 +145,6 @@ mod tests {
         assert!(compared(Ok(f32::NAN), Ok(0.0)).is_err(), "NaN is no number");
         assert_eq!(compared(Ok(f32::NAN), Ok(f32::NAN)), Ok(()), "unless it is right");
         assert_eq!(compared(Ok(f32::INFINITY), Ok(f32::INFINITY)), Ok(()));
-        let zero = |number: f32| Array::new(vec![number], [1]).expect("fits");
-        assert!(difference(&zero(1e-9), &zero(0.0)) < TOLERANCE, "next to nothing");
     }
 
     #[test]

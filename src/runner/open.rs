@@ -65,11 +65,8 @@ pub(crate) struct Opened<R> {
     methods: Arc<[Method<R>]>,
     device: Device,
     /// Told after each batch what the device holds; `None` on the CPU.
-    memory: Option<Memory>,
+    memory: Option<Arc<DeviceMemory>>,
 }
-
-/// One of the executors' books, and whose it is.
-pub(crate) type Memory = (Arc<[DeviceMemory]>, usize);
 
 impl<R: 'static> Model for Opened<R> {
     fn signature(&self, method: usize) -> Option<&Signature> {
@@ -79,11 +76,10 @@ impl<R: 'static> Model for Opened<R> {
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
         let answer = method.run(&self.runnable, parts, &self.device).map_err(device::recognise);
-        if let Some((books, executor)) = &self.memory
-            && let Some(book) = books.get(*executor)
-            && let Some(found) = device::memory(&self.device)
+        if let Some(memory) = &self.memory
+            && let Some((in_use, reserved)) = device::memory(&self.device)
         {
-            book.found(found.in_use, found.reserved);
+            memory.found(in_use, reserved);
         }
         Ok(answer?)
     }
@@ -103,7 +99,7 @@ pub(crate) struct RunnerFactory<R: Runnable> {
     /// How its executors' child processes are started; `None` where they live on threads.
     pub(crate) isolated: Option<Isolated>,
     /// What each executor finds in use of its device.
-    pub(crate) memory: Arc<[DeviceMemory]>,
+    pub(crate) memory: Vec<Arc<DeviceMemory>>,
 }
 
 impl<R: Runnable> RunnerFactory<R> {
@@ -133,7 +129,7 @@ where
         let model: Box<dyn Model> = match &self.isolated {
             None => {
                 let mut opened = self.opener.open(place)?;
-                opened.memory = (!place.device().is_cpu()).then(|| (Arc::clone(&self.memory), slot));
+                opened.memory = self.memory.get(slot).filter(|_| !place.device().is_cpu()).cloned();
                 Box::new(opened)
             }
             Some(isolated) => {

@@ -31,8 +31,6 @@ pub struct Granted {
     pub gpus: Vec<DeviceName>,
     /// Others, by name: numbers of at least 0.
     pub custom: BTreeMap<String, f64>,
-    /// That all NVIDIA GPUs are asked for, and there are none.
-    pub no_gpu_found: bool,
 }
 
 /// A resource that the machine has not.
@@ -92,7 +90,6 @@ impl Resources {
             nvidia_gpus: self.nvidia_gpus(system)?,
             gpus: self.adapters(system)?,
             custom: self.customs(kinds)?,
-            no_gpu_found: self.nvidia_gpu == NvidiaGpus::System && system.nvidia_gpus == 0,
         })
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 
 use super::ResourceKind;
-use super::resources::Granted;
-use crate::config::DeviceChoice;
+use super::resources::{Granted, Resources};
+use crate::config::{DeviceChoice, NvidiaGpus};
 use crate::device::{DeviceName, Placement};
 
 /// What a runnable can use.
@@ -30,7 +30,9 @@ impl Support {
 /// What a strategy decides about.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// What the runner gets of the machine.
+    /// What the runner asks for.
+    pub asked: &'a Resources,
+    /// What it gets of that, all of which the machine has.
     pub granted: &'a Granted,
     /// The device that it asks for by name; `None`: the CPU, unless it asks for GPUs.
     pub device: Option<&'a DeviceChoice>,
@@ -108,7 +110,7 @@ impl Strategy for DefaultStrategy {
             Some(DeviceChoice::Auto) => {}
         }
         let Some(first) = asked.first() else {
-            if !request.granted.no_gpu_found {
+            if request.asked.nvidia_gpu != NvidiaGpus::System {
                 return on_cpu(request, "no GPU is asked for".to_owned());
             }
             let mut plan = on_cpu(request, "nvidia_gpu = \"system\": this process sees no GPU".to_owned())?;
@@ -228,6 +230,7 @@ mod tests {
     const ALL: &[ResourceKind] = &[ResourceKind::NvidiaGpu, ResourceKind::Wgpu, ResourceKind::Cpu];
 
     struct Case {
+        asked: Resources,
         granted: Granted,
         device: Option<DeviceChoice>,
         workers: f64,
@@ -239,7 +242,15 @@ mod tests {
     impl Case {
         fn gpus(indices: &[usize], workers: f64) -> Self {
             let granted = Granted { cpu: 4.0, nvidia_gpus: indices.to_vec(), ..Granted::default() };
-            Self { granted, device: None, workers, kinds: ALL, multi: true, devices: Vec::new() }
+            Self {
+                asked: Resources::default(),
+                granted,
+                device: None,
+                workers,
+                kinds: ALL,
+                multi: true,
+                devices: Vec::new(),
+            }
         }
 
         fn cpu(cpu: f64, workers: f64, multi: bool) -> Self {
@@ -256,6 +267,7 @@ mod tests {
 
         fn plan(&self) -> Result<Plan, PlanError> {
             DefaultStrategy.plan(&Request {
+                asked: &self.asked,
                 granted: &self.granted,
                 device: self.device.as_ref(),
                 workers_per_resource: self.workers,
@@ -350,7 +362,7 @@ mod tests {
     #[test]
     fn all_gpus_of_a_machine_that_has_none_are_the_cpu_with_a_warning() {
         let mut none = Case::cpu(2.0, 1.0, true);
-        none.granted.no_gpu_found = true;
+        none.asked.nvidia_gpu = NvidiaGpus::System;
         let plan = none.plan().expect("a plan");
         assert!(plan.reason.contains("sees no GPU"), "{}", plan.reason);
         assert!(plan.warning.is_some_and(|warning| warning.contains("fell back to the CPU")));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
-use super::{Buckets, CallInput, ModelWorker};
-use crate::value::{Signature, Values};
+use super::{CallInput, ModelWorker};
+use crate::value::{Buckets, Signature, Values};
 
 /// A call that is about to come.
 pub(crate) type Announced = Announcement<ModelWorker>;

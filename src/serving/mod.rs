@@ -3,7 +3,6 @@
 //! Nothing here knows what a runnable computes with, nor how calls come in: a call is [`Values`](crate::value::Values)
 //! in and out. The HTTP API and the embedding API both stand on this.
 
-mod buckets;
 mod memory;
 mod method;
 mod reload;
@@ -11,7 +10,6 @@ mod table;
 mod worker;
 
 pub(crate) use crate::suggest::suggest;
-pub use buckets::Buckets;
 pub use memory::DeviceMemory;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
@@ -26,12 +24,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
+use serde::Serialize;
 
 use crate::metrics::{Gauge, Metrics};
 use table::Table;
 
 /// How a runner's executors were chosen, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Choice {
     /// What the runner asks of the machine.
     pub asked: String,
@@ -66,7 +65,7 @@ pub struct RunnerEntry {
     /// How its executors were chosen.
     pub plan: Choice,
     /// How much of its device's memory each executor has found in use.
-    pub memory: Arc<[DeviceMemory]>,
+    pub memory: Vec<Arc<DeviceMemory>>,
     pub(crate) actor: ekiden_actors::Runner<ModelWorker>,
 }
 

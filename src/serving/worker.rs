@@ -7,8 +7,7 @@ use ekiden_actors::{
     CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker, guarded,
 };
 
-use super::Buckets;
-use crate::value::{Batching, Shape, Signature, Value, Values, gather};
+use crate::value::{Batching, Buckets, Shape, Signature, Value, Values, gather};
 
 /// What a run of a method came to.
 #[derive(Debug, PartialEq)]
@@ -105,22 +104,14 @@ impl ModelWorker {
         let steps = setup.warm_up.len();
         for (step, &rows) in setup.warm_up.iter().enumerate() {
             tracing::info!("{}: warming {} at {rows} rows ({} of {steps})", self.name, setup.name, step + 1);
-            // Whoever did not ask for it is told how to do without.
-            let warmed = match guarded(|| self.warm(method, rows, ran)) {
-                Ok(warmed) => warmed,
-                Err(panic) if setup.must_warm_up => {
-                    return Err(OpenError::new(format!(
-                        "a warm-up batch of zeros ({rows} rows) made it panic: {panic}"
-                    )));
-                }
-                Err(panic) => {
-                    return Err(OpenError::new(format!(
-                        "{} panics on a batch of zeros ({rows} rows), which each of its batch_buckets is warmed with: \
-                         {panic}; have it return an error, or set batch_buckets = []",
-                        setup.name
-                    )));
-                }
-            };
+            let warmed = guarded(|| self.warm(method, rows, ran)).map_err(|panic| {
+                // Whoever did not ask to be warmed up is told how to do without.
+                let cure = if setup.must_warm_up { "" } else { "; have it return an error, or set batch_buckets = []" };
+                OpenError::new(format!(
+                    "{} panics on a warm-up batch of zeros ({rows} rows): {panic}{cure}",
+                    setup.name
+                ))
+            })?;
             match warmed {
                 Ok(()) => {}
                 // Larger batches are cut when they come, and what fits is learned.
@@ -229,12 +220,14 @@ impl Worker for ModelWorker {
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        let rows: usize = parts.iter().map(|part| part.rows.len()).sum();
-        let padded = self.setups.get(method).map_or(rows, |setup| setup.buckets.padded(rows));
-        if padded == rows {
+        let buckets = self.setups.get(method).map(|setup| &setup.buckets).filter(|buckets| !buckets.sizes().is_empty());
+        let Some(buckets) = buckets else { return self.run_as_they_are(method, parts) };
+        let rows = parts.iter().map(|part| part.rows.len()).sum();
+        let missing = buckets.padded(rows) - rows;
+        if missing == 0 {
             return self.run_as_they_are(method, parts);
         }
-        match self.run_as_they_are(method, &pad(parts, padded - rows)) {
+        match self.run_as_they_are(method, &pad(parts, missing)) {
             Ok(mut outcomes) => {
                 outcomes.truncate(parts.len());
                 Ok(outcomes)

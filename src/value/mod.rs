@@ -7,6 +7,7 @@
 //! Inputs are positional in the order of the method's signature; names are resolved where a request is decoded.
 
 mod array;
+mod buckets;
 mod dtype;
 pub(crate) mod gather;
 mod shape;
@@ -17,6 +18,7 @@ mod tests;
 pub(crate) mod texts;
 
 pub use array::{Array, ArrayError};
+pub use buckets::Buckets;
 pub use dtype::{DType, Element};
 pub use shape::Shape;
 pub use signature::{Batching, Signature};

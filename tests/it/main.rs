@@ -32,6 +32,9 @@ mod onnx_files;
 mod onnx_memory;
 mod onnx_strings;
 mod orders;
+#[allow(dead_code, reason = "some of it is for the unit tests of ONNX alone")]
+#[path = "../../src/onnx/tests/protos.rs"]
+mod protos;
 mod readiness;
 mod refusals;
 mod reload;

@@ -3,7 +3,7 @@
 use ekiden::prelude::*;
 use ekiden::runner::{Onnx, OnnxParams};
 
-use crate::graphs::{FLOAT, Folder, INT64, info, ints, model, node};
+use crate::graphs::{FLOAT, Folder, INT64, info, model, node, vector};
 use crate::support::{Server, block_on};
 
 #[test]
@@ -47,7 +47,7 @@ fn a_batch_that_is_too_large_is_run_in_smaller_ones() {
         ],
         info("x", FLOAT, &[-1, 3]),
         info("y", FLOAT, &[-1, 3]),
-        vec![ints("axis", &[2]), ints("times", &[1, 1, 4096])],
+        vec![vector("axis", &[2]), vector("times", &[1, 1, 4096])],
     );
     let params = OnnxParams::default().max_run_memory(1 << 20);
     let path = folder.write("wide.onnx", &wide);

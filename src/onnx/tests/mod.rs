@@ -4,5 +4,6 @@ mod conformance;
 mod files;
 mod models;
 mod operators;
+mod protos;
 mod rows;
 mod trees;

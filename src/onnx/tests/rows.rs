@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use onnx_ir::{AttributeProto, AttributeType, ModelProto, ValueInfoProto};
 
-use super::files::{Folder, bytes, floats, graph, info, node, of, vector};
+use super::files::Folder;
+use super::protos::{FLOAT, bytes, floats, graph, info, node, of, vector};
 use crate::onnx::model::{Given, Model};
 use crate::transfer;
 use crate::value::{Array, Value};
@@ -18,8 +19,6 @@ fn unbatched(name: &str, model: &ModelProto) -> Option<String> {
     let model = load(name, model);
     model.describe(&model.session(&Device::flex()).expect("a session")).unbatched
 }
-
-const FLOAT: i32 = 1;
 
 fn open(name: &str) -> ValueInfoProto {
     info(name, FLOAT, &[-1, 4])
@@ -89,7 +88,7 @@ fn a_normalization_within_the_weights_answers_as_one_behind_them() {
 }
 
 #[test]
-fn turned_weights_answer_as_before_and_are_turned_once() {
+fn turned_weights_answer_as_before() {
     let product = |input: &str, output: &str| {
         let mut product = node("Gemm", &[input, "w"], &[output]);
         product.attribute.push(AttributeProto {

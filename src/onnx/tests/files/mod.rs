@@ -15,11 +15,10 @@ use burn::tensor::Device;
 use onnx_ir::{AttributeProto, AttributeType, GraphProto, Message, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::operators::{Is, attribute};
+use super::protos::{FLOAT, INT64, bytes, floats, graph, info, ints, node, of, vector};
 use crate::onnx::model::Model;
 use crate::onnx::probe::Description;
 
-const FLOAT: i32 = 1;
-const INT64: i32 = 7;
 const STRING: i32 = 8;
 
 /// What a file may take, at most, on a busy machine.
@@ -76,16 +75,6 @@ fn description(folder: &Folder, model: &ModelProto) -> Description {
     description
 }
 
-pub(super) fn bytes(model: &ModelProto) -> Vec<u8> {
-    model.write_to_bytes().expect("a file")
-}
-
-pub(super) fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let name = format!("the_{}", operator.to_lowercase());
-    NodeProto { name, op_type: operator.to_owned(), input: owned(inputs), output: owned(outputs), ..Default::default() }
-}
-
 fn with(mut node: NodeProto, attributes: Vec<AttributeProto>) -> NodeProto {
     node.attribute.extend(attributes);
     node
@@ -95,58 +84,6 @@ fn graph_attribute(name: &str, graph: GraphProto) -> AttributeProto {
     let mut proto = AttributeProto { name: name.to_owned(), g: Some(graph).into(), ..Default::default() };
     proto.type_ = AttributeType::GRAPH.into();
     proto
-}
-
-/// An input or output; a negative size is left open.
-pub(super) fn info(name: &str, dtype: i32, dims: &[i64]) -> ValueInfoProto {
-    let mut info = ValueInfoProto { name: name.to_owned(), ..Default::default() };
-    let tensor = info.type_.mut_or_insert_default().mut_tensor_type();
-    tensor.elem_type = dtype;
-    let shape = tensor.shape.mut_or_insert_default();
-    for &dim in dims {
-        shape.dim.push(Default::default());
-        if dim >= 0 {
-            shape.dim.last_mut().expect("just pushed").set_dim_value(dim);
-        }
-    }
-    info
-}
-
-fn ints(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.to_vec(),
-        data_type: INT64,
-        int64_data: values.to_vec(),
-        ..Default::default()
-    }
-}
-
-pub(super) fn vector(name: &str, values: &[i64]) -> TensorProto {
-    ints(name, &[values.len() as i64], values)
-}
-
-pub(super) fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        dims: dims.to_vec(),
-        data_type: FLOAT,
-        float_data: values.to_vec(),
-        ..Default::default()
-    }
-}
-
-pub(super) fn graph(nodes: Vec<NodeProto>, inputs: &[ValueInfoProto], outputs: &[&str]) -> GraphProto {
-    let outputs = outputs.iter().map(|name| ValueInfoProto { name: (*name).to_owned(), ..Default::default() });
-    GraphProto { node: nodes, input: inputs.to_vec(), output: outputs.collect(), ..Default::default() }
-}
-
-pub(super) fn of(graph: GraphProto, constants: Vec<TensorProto>) -> ModelProto {
-    let mut model = ModelProto { graph: Some(graph).into(), ..Default::default() };
-    model.opset_import.push(Default::default());
-    model.opset_import[0].version = 21;
-    model.graph.mut_or_insert_default().initializer = constants;
-    model
 }
 
 /// Nodes that make `y` of `x`, of shape `[n, 3]`, and of constants.

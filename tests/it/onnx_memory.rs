@@ -18,6 +18,7 @@ fn a_call_that_asks_for_too_much_is_its_callers_fault() {
     let path = folder.write("zeros.onnx", &zeros);
     let config = format!(
         "[[runners]]\nname = \"zeros\"\nmodel = {path:?}\n[runners.params]\nmax_run_memory = \"1MiB\"\n\
+         [[runners]]\nname = \"bytes\"\nmodel = {path:?}\n[runners.params]\nmax_run_memory = 1000\n\
          [[runners]]\nname = \"generous\"\nmodel = {path:?}\n"
     );
     let app = block_on(App::builder().runnable::<Onnx>("onnx").config_text(config).start()).expect("it starts");
@@ -28,6 +29,8 @@ fn a_call_that_asks_for_too_much_is_its_callers_fault() {
     }
     let answer = server.post("/v1/runners/zeros/predict", "[1024, 1024]");
     answer.refused(400, "method_invalid_input", &["8388608 bytes", "the graph may hold 1048576"]);
+    let answer = server.post("/v1/runners/bytes/predict", "[1024, 1024]");
+    answer.refused(400, "method_invalid_input", &["the graph may hold 1000"]);
     // Nobody said anything of this one.
     let answer = server.post("/v1/runners/generous/predict", "[32768, 32767]");
     answer.refused(400, "method_invalid_input", &["the graph may hold 4294967296"]);

@@ -240,10 +240,7 @@ fn ms(time: Duration) -> f64 {
 }
 
 fn spec(spec: &ValueSpec) -> Spec<'_> {
-    let (dtype, shape) = match spec {
-        ValueSpec::Tensor(tensor) => (Some(tensor.dtype().name()), Some(tensor.shape())),
-        ValueSpec::Texts(texts) => (Some("string"), Some(Some(texts.shape()))),
-        _ => (None, None),
-    };
+    let dtype = spec.dtype_name();
+    let shape = dtype.map(|_| spec.shape());
     Spec { name: spec.name(), kind: spec.kind().name(), dtype, shape }
 }

@@ -7,9 +7,6 @@ use crate::value::{Batching, DType, Signature, TensorSpec, TextsSpec, ValueKind,
 /// Any size, in a shape.
 const ANY: &str = "any";
 
-/// The dtype of texts that have a shape.
-const STRING: &str = "string";
-
 /// A method and its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodSignature {
@@ -83,17 +80,13 @@ impl TryFrom<RawSignature> for MethodSignature {
 impl From<&ValueSpec> for RawSpec {
     fn from(spec: &ValueSpec) -> Self {
         let (name, kind) = (spec.name().to_owned(), spec.kind().name().to_owned());
-        let (dtype, shape) = match spec {
-            ValueSpec::Tensor(tensor) => (tensor.dtype().name(), tensor.shape()),
-            ValueSpec::Texts(texts) => (STRING, Some(texts.shape())),
-            _ => return Self { name, kind, dtype: None, shape: None },
-        };
+        let Some(dtype) = spec.dtype_name() else { return Self { name, kind, dtype: None, shape: None } };
         // A size that TOML cannot hold is none that a tensor can have.
         let size = |size: &Option<usize>| match size.map(i64::try_from) {
             Some(Ok(size)) => size.into(),
             Some(Err(_)) | None => ANY.into(),
         };
-        let shape = shape.map(|shape| shape.iter().map(size).collect());
+        let shape = spec.shape().map(|shape| shape.iter().map(size).collect());
         Self { name, kind, dtype: Some(dtype.to_owned()), shape }
     }
 }
@@ -107,7 +100,7 @@ impl TryFrom<RawSpec> for ValueSpec {
         let at = |problem: String| format!("{name:?}: {problem}");
         let known = KINDS.into_iter().find(|known| known.name() == kind);
         let kind = known.ok_or_else(|| at(format!("kind {kind:?} is none of tensor, list, json, text, bytes")))?;
-        let texts = kind == ValueKind::List && dtype.as_deref() == Some(STRING);
+        let texts = kind == ValueKind::List && dtype.as_deref() == Some(TextsSpec::DTYPE);
         if kind != ValueKind::Tensor && !texts {
             return match (dtype, shape) {
                 (None, None) => Ok(Self::of_kind(kind, name)),

@@ -101,7 +101,7 @@ impl Resources {
                 Err(error(
                     "cpu",
                     &cpu,
-                    format!("this process may use {there} of this machine; ask for at most that, or leave it out"),
+                    format!("this process may use {there} CPUs of this machine; ask for at most that, or leave it out"),
                 ))
             }
             Some(cpu) => Ok(cpu),
@@ -255,7 +255,7 @@ mod tests {
             |change: fn(&mut Resources), expected: &str| assert_eq!(granted(change).expect_err(expected), expected);
         check(
             |asked| asked.cpu = Some(4.0),
-            "cpu = 4: this process may use 2.5 of this machine; ask for at most that, or leave it out",
+            "cpu = 4: this process may use 2.5 CPUs of this machine; ask for at most that, or leave it out",
         );
         check(
             |asked| asked.nvidia_gpu = NvidiaGpus::Count(4),

@@ -149,6 +149,24 @@ impl ValueSpec {
         }
     }
 
+    /// What its elements are called, where it has a shape: a tensor's dtype, or "string".
+    pub fn dtype_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Tensor(spec) => Some(spec.dtype().name()),
+            Self::Texts(_) => Some(TextsSpec::DTYPE),
+            Self::List(_) | Self::Json(_) | Self::Text(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    /// Its sizes, of which those that are `None` may be any; `None` where it has no shape, or one of any rank.
+    pub fn shape(&self) -> Option<&[Option<usize>]> {
+        match self {
+            Self::Tensor(spec) => spec.shape(),
+            Self::Texts(spec) => Some(spec.shape()),
+            Self::List(_) | Self::Json(_) | Self::Text(_) | Self::Bytes(_) => None,
+        }
+    }
+
     /// The kind of value.
     pub fn kind(&self) -> ValueKind {
         match self {

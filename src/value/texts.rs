@@ -12,6 +12,9 @@ pub struct TextsSpec {
 }
 
 impl TextsSpec {
+    /// What its elements are called.
+    pub const DTYPE: &'static str = "string";
+
     /// Texts of this shape, in which `None` is any size. Without a dimension, it is a list all the same.
     pub fn new(name: impl Into<String>, shape: impl AsRef<[Option<usize>]>) -> Self {
         let shape = shape.as_ref();

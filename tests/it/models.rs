@@ -234,6 +234,9 @@ fn what_was_done_is_told_to_machines() {
     let json = |args: &str| -> Value { serde_json::from_str(&home.models(args)).expect("is JSON") };
     let imported = json(&format!("import {IRIS} --name iris_clf --version 1 --json"));
     assert_eq!(imported, json("get iris_clf --json"));
+    let keys: Vec<&str> = imported.as_object().expect("a model").keys().map(String::as_str).collect();
+    let expected = "created files format frameworks labels metadata name path signatures size source tag version";
+    assert_eq!(keys, expected.split(' ').collect::<Vec<_>>(), "scripts read these");
     assert_eq!(json("export iris_clf out --json"), serde_json::json!({"tag": "iris_clf:1", "path": "out"}));
     assert_eq!(json("delete iris_clf:1 --yes --json"), serde_json::json!({"tag": "iris_clf:1", "deleted": true}));
 }

@@ -64,7 +64,7 @@ fn what_the_machine_has_not_is_refused_with_where_it_was_asked_for() {
     refused(
         runner(&format!("cpu = {too_many}")),
         &format!(
-            "runners.toml:4: runner \"who\": cpu = {too_many}: this process may use {} of this machine",
+            "runners.toml:4: runner \"who\": cpu = {too_many}: this process may use {} CPUs of this machine",
             there.cpus
         ),
     );

@@ -95,14 +95,7 @@ fn broken_as_json(Broken { tag, path, error }: &Broken) -> Value {
 /// One model, for machines.
 pub(super) fn as_json(model: &Model) -> Value {
     let manifest = model.manifest();
-    let spec = |spec: &ekiden::value::ValueSpec| {
-        let (dtype, shape) = match spec {
-            ekiden::value::ValueSpec::Tensor(tensor) => (Some(tensor.dtype().name()), tensor.shape()),
-            ekiden::value::ValueSpec::Texts(texts) => (Some("string"), Some(texts.shape())),
-            _ => (None, None),
-        };
-        json!({"name": spec.name(), "kind": spec.kind().name(), "dtype": dtype, "shape": shape})
-    };
+    let spec = |spec: &ekiden::value::ValueSpec| json!({"name": spec.name(), "kind": spec.kind().name(), "dtype": spec.dtype_name(), "shape": spec.shape()});
     let methods = manifest.signatures.iter().map(|method| {
         let signature = &method.signature;
         json!({

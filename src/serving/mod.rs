@@ -15,7 +15,7 @@ pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use table::Ending;
-pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Setup};
+pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Pending, Setup};
 
 use std::fmt;
 use std::pin::Pin;

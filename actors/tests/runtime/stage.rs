@@ -175,12 +175,17 @@ pub(crate) struct Toy(Arc<Script>);
 impl Worker for Toy {
     type Input = Input;
     type Output = Vec<u64>;
+    type Launched = ();
 
     fn can_share_batch(_: &Input, _: &Input) -> bool {
         true
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<Outcomes<Vec<u64>>, RunError> {
+    fn launch(&mut self, _: usize, _: &[Part<'_, Input>]) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: usize, parts: &[Part<'_, Input>], (): ()) -> Result<Outcomes<Vec<u64>>, RunError> {
         let values: Vec<u64> = parts.iter().map(|part| part.input.value).collect();
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         let thread = thread::current().name().unwrap_or_default().to_owned();

@@ -80,7 +80,10 @@ impl World<'_> {
             self.carry_out(effects, tally);
             let Some(batch) = batch else { return };
             assert!(!self.paused, "a batch starts in a pause");
-            assert!(batch.trial.is_none() && self.setup.methods[batch.method].retry, "it has company");
+            let Executor::Running(first, _) = &self.seats[seat].executor else { panic!("it has nothing to run") };
+            for batch in [first, &batch].into_iter().chain(&self.seats[seat].ahead) {
+                assert!(batch.trial.is_none() && self.setup.methods[batch.method].retry, "it has company");
+            }
             self.check_batch(&batch, tally);
             tally.add("given ahead");
             self.seats[seat].ahead.push_back(batch);
@@ -114,7 +117,8 @@ impl World<'_> {
             entries.iter().map(|(call, rows)| Part { input: &call.input, rows: rows.clone() }).collect();
         let is_late = self.arrived * 2 > self.setup.calls;
         let is_starved = self.setup.memory.is_some_and(|memory| batch.rows() > memory && !is_late);
-        let run = if is_starved { Err(RunError::OutOfMemory("full".into())) } else { Toy.finish(batch.method, &parts, ()) };
+        let run =
+            if is_starved { Err(RunError::OutOfMemory("full".into())) } else { Toy.finish(batch.method, &parts, ()) };
         let capped = self.board.caps(batch.method).len();
         match run {
             Ok(outcomes) => {

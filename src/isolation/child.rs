@@ -307,7 +307,7 @@ fn region(files: Vec<OwnedFd>, len: u64) -> io::Result<Region> {
 /// Runs a batch whose parts lie side by side in `values`.
 fn run(model: &mut dyn Model, method: usize, rows: &[u32], values: Values) -> Result<Answer, RunError> {
     let signature = model.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-    let input = CallInput { values, batching: signature.batching };
+    let input = CallInput::new(values, signature.batching);
     let mut end = 0;
     let parts: Vec<Part<'_, CallInput>> = rows
         .iter()

@@ -51,7 +51,12 @@ impl Model for Echo {
 }
 
 fn signatures() -> Vec<Signature> {
-    let method = |spec: ValueSpec, batching| Signature { inputs: vec![spec.clone()], outputs: vec![spec], batching };
+    let method = |spec: ValueSpec, batching| Signature {
+        inputs: vec![spec.clone()],
+        outputs: vec![spec],
+        batching,
+        streams: false,
+    };
     let rows = Some(Batching { input_dim: 0, output_dim: 0 });
     vec![
         method(TensorSpec::any_rank("x", DType::I64).into(), rows),
@@ -75,7 +80,7 @@ fn talk() -> (Conversation, Receiver<Vec<usize>>) {
 
 fn input(value: Value, batching: bool) -> CallInput {
     let batching = batching.then_some(Batching { input_dim: 0, output_dim: 0 });
-    CallInput { values: Values::from_iter([value]), batching }
+    CallInput::new(Values::from_iter([value]), batching)
 }
 
 fn numbers(first: i64, rows: usize, width: usize) -> Array {

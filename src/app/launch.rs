@@ -98,15 +98,6 @@ impl<R: Runnable> Kind for KindOf<R> {
         let ctx = OpenContext::on_host(params, models);
         let methods =
             declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
-        if isolated.is_some()
-            && let Some(method) = methods.iter().find(|method| method.signature.streams)
-        {
-            return Err(problem(&format_args!(
-                "method \"{}\" answers with a stream, which isolation = \"process\" does not carry: set isolation = \
-                 \"thread\", or move the method to a runner of its own",
-                method.name
-            )));
-        }
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
         let batchable = methods.iter().filter(|method| method.signature.batching.is_some());
         let batchable = batchable.map(|method| method.name.clone()).collect();

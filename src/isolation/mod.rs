@@ -11,7 +11,7 @@
 //! ```
 //!
 //! * The executor actor stays where it is. Its worker, in `proxy`, looks like an opened runnable.
-//! * The two take turns on a socket (`link`, `wire`, `conversation`); values lie in messages or in shared memory
+//! * The two take turns on a socket (`link`, `wire`, `conversation`, `server`); chunks of a stream too, one by one. Values lie in messages or in shared memory
 //!   (`payload`, `memory`). Nothing that a child says is believed before it has been checked.
 //! * A child dies with its parent: the kernel kills it on Linux, and everywhere a thread of its own waits for the parent's
 //!   end (`child`). A parent leaves no zombie (`process`).
@@ -37,6 +37,8 @@ mod payload;
 mod process;
 #[cfg(unix)]
 mod proxy;
+#[cfg(unix)]
+mod server;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;

@@ -78,7 +78,7 @@ impl<R: 'static> Methods<R> {
     }
 
     /// Adds a method that answers with a stream: its function returns [`Chunks`](super::Chunks), and each chunk reaches the
-    /// caller as it comes.
+    /// caller as it comes. (Of a closure, Rust does not infer that what it returns borrows from the runnable: take a method.)
     ///
     /// It runs one call at a time, which holds its executor until the stream has ended, and is never run again where it
     /// fails: chunks may have been read by then. `timeout_ms` and `batch_timeout_ms` are for the stream as a whole.

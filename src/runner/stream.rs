@@ -14,6 +14,39 @@ use crate::serving::{CallInput, Emit};
 ///
 /// It is an iterator, since an executor's thread runs one thing at a time. Each chunk is on its way to the caller before the
 /// next one is asked for; where the caller has gone or its time has passed, the iterator is dropped.
+///
+/// ```
+/// use ekiden::prelude::*;
+///
+/// struct Speller;
+///
+/// impl Runnable for Speller {
+///     type Params = ();
+///     fn open(_: &OpenContext<()>) -> Result<Self, OpenError> { Ok(Self) }
+///     fn methods(methods: &mut Methods<Self>) { methods.add_stream("spell", Self::spell); }
+/// }
+/// impl Speller {
+///     fn spell(&self, word: String) -> Result<Chunks<'_, String>, MethodError> {
+///         let letters: Vec<char> = word.chars().collect();
+///         Ok(Box::new(letters.into_iter().map(|letter| Ok(letter.to_string()))))
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+/// # runtime.block_on(async {
+/// let app = App::builder().runner(Runner::<Speller>::new(()).cpu(1.0)).start().await?;
+/// let spell: Method<String, String> = app.runner("speller")?.method("spell")?;
+/// let mut letters = spell.stream("relay".to_owned())?;
+/// let mut spelled = Vec::new();
+/// while let Some(letter) = letters.next().await {
+///     spelled.push(letter?); // as soon as it is there
+/// }
+/// assert_eq!(spelled, ["r", "e", "l", "a", "y"]);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub type Chunks<'a, T> = Box<dyn Iterator<Item = Result<T, MethodError>> + 'a>;
 
 /// A function that can be a method that streams: it takes `&self` and up to six [`Data`] parameters, and returns [`Chunks`] of

@@ -281,6 +281,25 @@ fn a_client_that_hangs_up_stops_the_work() {
 }
 
 #[test]
+fn a_client_that_stays_and_reads_nothing_gives_its_executor_back() {
+    let script = Script::default();
+    let server = Server::start(&app(&script));
+    let mut client = server.client();
+    client.send("POST", "/v1/runners/reader/endless", &[], b"{}");
+    // After ten seconds in which there was no room for a chunk.
+    assert_eq!(server.post("/v1/runners/reader/length", "\"four\"").text(), "4");
+    assert!(script.said("over"));
+    server.counts(&[(&calls("endless", "method_invalid_input"), 1.0)]);
+    assert_eq!(client.receive_head().status, 200);
+    let mut last = String::new();
+    while let Some(chunk) = client.receive_chunk().filter(|chunk| !chunk.is_empty()) {
+        last = chunk;
+    }
+    let error = "the reader of the stream was too slow: it has taken nothing for 10 s";
+    assert!(last.starts_with("event: error\n") && last.contains(error), "{last}");
+}
+
+#[test]
 fn a_stream_that_is_dropped_stops_between_two_chunks() {
     let script = Script::default();
     let app = app(&script);

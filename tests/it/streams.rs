@@ -123,6 +123,7 @@ impl Reader {
 
     /// Numbers, each of them allowed by nobody.
     fn endless(&self) -> Result<Chunks<'_, Json<u64>>, MethodError> {
+        self.script.say("begins");
         let ends = Ends(&self.script);
         Ok(Box::new((0..).map(move |number| {
             let _ends = &ends;
@@ -286,6 +287,7 @@ fn a_client_that_stays_and_reads_nothing_gives_its_executor_back() {
     let server = Server::start(&app(&script));
     let mut client = server.client();
     client.send("POST", "/v1/runners/reader/endless", &[], b"{}");
+    script.wait_for("begins");
     // After ten seconds in which there was no room for a chunk.
     assert_eq!(server.post("/v1/runners/reader/length", "\"four\"").text(), "4");
     assert!(script.said("over"));

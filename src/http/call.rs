@@ -14,9 +14,10 @@ use ekiden_actors::{CallError, CallOptions, Priority};
 use super::body;
 use super::error::Refusal;
 use super::outbox::Outbox;
-use super::{Api, admin};
+use super::{Api, admin, stream};
 use crate::codec::Format;
 use crate::serving::{Announced, MethodHandle};
+use crate::value::{Signature, Value};
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
 pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
@@ -46,10 +47,8 @@ pub(super) async fn call(
     };
     let id = request_id(request, api);
     let mut response = match outcome {
-        Ok((format, body)) => {
+        Ok(response) => {
             tracing::debug!(path = request.path(), id = ?id, "answered");
-            let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
-            response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
             response
         }
         Err(refusal) => {
@@ -76,7 +75,7 @@ async fn answer(
     announced: Option<Announced>,
     api: &Api,
     outbox: &Outbox,
-) -> Result<(Format, Bytes), Refusal> {
+) -> Result<HttpResponse, Refusal> {
     let refused = |error: CallError| {
         method.refuse(&error);
         Refusal::from(&error)
@@ -89,22 +88,25 @@ async fn answer(
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
+    if method.signature().streams {
+        let chunks = outbox.add(|group| method.stream_in(group, inputs, options, announced));
+        return stream::answer(request, method, chunks.map_err(|error| Refusal::from(&error))?).await;
+    }
     let called = outbox.add(|group| method.call_in(group, inputs, options, announced));
     let outputs = called.map_err(|error| Refusal::from(&error))?.outputs().await;
     let outputs = outputs.map_err(|error| Refusal::from(&error))?;
-    encode(request, format, method, &outputs)
-}
-
-fn encode(
-    request: &HttpRequest,
-    format: Format,
-    method: &MethodHandle,
-    outputs: &[crate::value::Value],
-) -> Result<(Format, Bytes), Refusal> {
     let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = accepted.and_then(Format::accepted).unwrap_or(format);
+    let (format, body) = encode(format, method.signature(), &outputs)?;
+    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
+    Ok(response)
+}
+
+/// Outputs in this format, or in the one that suits them.
+pub(super) fn encode(format: Format, signature: &Signature, outputs: &[Value]) -> Result<(Format, Bytes), Refusal> {
     format
-        .encode(method.signature(), outputs)
+        .encode(signature, outputs)
         .map_err(|error| Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error.to_string()))
 }
 

@@ -34,7 +34,17 @@ impl Refusal {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
         }
-        response.json(Body { error: &self.message, code: self.code })
+        response.json(self.body())
+    }
+
+    /// The body in JSON.
+    pub(super) fn json(&self) -> String {
+        // Two texts always can be written.
+        serde_json::to_string(&self.body()).unwrap_or_default()
+    }
+
+    fn body(&self) -> Body<'_> {
+        Body { error: &self.message, code: self.code }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | route | answers |
 //! |---|---|
-//! | `POST /v1/runners/{runner}/{method}` | the method's outputs |
+//! | `POST /v1/runners/{runner}/{method}` | the method's outputs, or a stream of them |
 //! | `GET /v1/runners`, `GET /v1/runners/{runner}` | methods, specs, limits, executors, restarts, queues |
 //! | `GET /livez` | 200 while the process lives |
 //! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
@@ -21,6 +21,7 @@ mod info;
 mod outbox;
 mod probe;
 mod server;
+mod stream;
 
 pub use access::AccessFormat;
 pub use admin::serve_admin;

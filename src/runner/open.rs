@@ -15,7 +15,7 @@ use super::{OpenContext, ResourceKind, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, DeviceMemory, Model, ModelWorker, Pending, Setup};
+use crate::serving::{Answer, CallInput, DeviceMemory, Emit, Model, ModelWorker, Pending, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
@@ -83,6 +83,12 @@ pub(crate) struct Opened<R> {
     depth: NonZeroUsize,
 }
 
+impl<R> Opened<R> {
+    fn method(&self, method: usize) -> Result<&Arc<Method<R>>, MethodError> {
+        self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))
+    }
+}
+
 impl<R: 'static> Model for Opened<R> {
     fn signature(&self, method: usize) -> Option<&Signature> {
         self.methods.get(method).map(|method| &method.signature)
@@ -93,7 +99,7 @@ impl<R: 'static> Model for Opened<R> {
     }
 
     fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Pending, RunError> {
-        let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
+        let method = self.method(method)?;
         let launched = method.launch(&self.runnable, parts, &self.device).map_err(device::recognise)?;
         if self.depth == NonZeroUsize::MIN {
             return finish(launched, method, &self.device, self.memory.as_deref()).map(Pending::Done);
@@ -104,6 +110,12 @@ impl<R: 'static> Model for Opened<R> {
 
     fn depth(&self) -> usize {
         self.depth.get()
+    }
+
+    fn stream(&mut self, method: usize, call: &Part<'_, CallInput>, emit: &mut Emit<'_>) -> Result<(), RunError> {
+        let streamed = self.method(method)?.stream(&self.runnable, call, &self.device, emit);
+        note_memory(&self.device, self.memory.as_deref());
+        Ok(streamed.map_err(device::recognise)?)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
@@ -119,12 +131,16 @@ fn finish<R>(
     memory: Option<&DeviceMemory>,
 ) -> Result<Answer, RunError> {
     let answer = method.finish(launched).map_err(device::recognise);
+    note_memory(device, memory);
+    Ok(answer?)
+}
+
+fn note_memory(device: &Device, memory: Option<&DeviceMemory>) {
     if let Some(memory) = memory
         && let Some((in_use, reserved)) = device::memory(device)
     {
         memory.found(in_use, reserved);
     }
-    Ok(answer?)
 }
 
 /// Makes the workers of one runner, each in its own place.

@@ -7,7 +7,9 @@ use ekiden_actors::{
     CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker, guarded,
 };
 
-use crate::value::{Batching, Buckets, Shape, Signature, Value, Values, gather};
+use super::CallInput;
+use super::stream::{Emit, streaming};
+use crate::value::{Buckets, Shape, Signature, Value, Values, gather};
 
 /// What a run of a method came to.
 #[derive(Debug, PartialEq)]
@@ -57,6 +59,12 @@ pub(crate) trait Model {
     /// Runs `method` once on the rows of all `parts`.
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError>;
 
+    /// Runs a `method` that streams on one call, and has `emit` take each chunk as it comes, until there are no more, or
+    /// it breaks.
+    fn stream(&mut self, _method: usize, _call: &Part<'_, CallInput>, _emit: &mut Emit<'_>) -> Result<(), RunError> {
+        Err(MethodError::failed("streams are not possible here").into())
+    }
+
     /// Begins such a run. A device that works by itself is not waited for.
     fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Pending, RunError> {
         self.run(method, parts).map(Pending::Done)
@@ -84,26 +92,6 @@ pub(crate) trait Model {
 
     /// Has `wake` called when `lost` has something to tell.
     fn on_loss(&self, _wake: Box<dyn Fn() + Send>) {}
-}
-
-/// The inputs of one call, which fit their method's signature.
-#[derive(Debug)]
-pub(crate) struct CallInput {
-    pub(crate) values: Values,
-    pub(crate) batching: Option<Batching>,
-}
-
-impl CallInput {
-    /// How many rows it has, as far as that can be told.
-    fn rows(&self) -> usize {
-        match (self.values.first(), self.batching) {
-            (Some(Value::Tensor(array)), Some(batching)) => {
-                array.shape().dims().get(batching.input_dim).copied().unwrap_or(1)
-            }
-            (Some(Value::List(items)), Some(_)) => items.len(),
-            _ => 1,
-        }
-    }
 }
 
 /// Runs of each size whose time counts: as many as a cost is read from.
@@ -178,8 +166,7 @@ impl ModelWorker {
     /// Runs batches of zeros: once for what happens the first time only, then as often as it takes for a cost.
     fn warm(&mut self, method: usize, rows: usize, ran: &mut dyn FnMut(WarmRun)) -> Result<(), RunError> {
         let signature = self.model.signature(method).ok_or_else(no_method)?;
-        let batching = signature.batching;
-        let input = CallInput { values: signature.zeros(rows).map_err(MethodError::failed)?, batching };
+        let input = CallInput::new(signature.zeros(rows).map_err(MethodError::failed)?, signature.batching);
         let parts = [Part { input: &input, rows: 0..rows }];
         self.run(method, &parts)?;
         for _ in 0..WARM_RUNS {
@@ -272,6 +259,10 @@ impl Worker for ModelWorker {
     }
 
     fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Launched, RunError> {
+        if streaming(parts).is_some() {
+            // All of it happens as it is finished.
+            return Ok(Launched { pending: Pending::Done(Values::new().into()), padding: 0 });
+        }
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         let padding = self.setups.get(method).map_or(0, |setup| setup.buckets.padded(rows) - rows);
         if padding > 0 {
@@ -290,6 +281,9 @@ impl Worker for ModelWorker {
         parts: &[Part<'_, CallInput>],
         Launched { pending, padding }: Launched,
     ) -> Result<Outcomes<Values>, RunError> {
+        if let Some((call, chunks)) = streaming(parts) {
+            return self.run_stream(method, call, chunks);
+        }
         if padding == 0 {
             return self.outcomes(method, parts, pending.wait()?);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
 use super::{CallInput, ModelWorker};
+use crate::metrics::{Counts, Statistics};
 use crate::value::{Buckets, Signature, Values};
 
 /// A call that is about to come.
@@ -24,6 +25,7 @@ struct About {
     signature: Signature,
     limits: MethodLimits,
     buckets: Buckets,
+    counts: Arc<Counts>,
 }
 
 impl MethodHandle {
@@ -32,9 +34,10 @@ impl MethodHandle {
         signature: Signature,
         limits: MethodLimits,
         buckets: Buckets,
+        counts: Arc<Counts>,
         handle: Handle<ModelWorker>,
     ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, limits, buckets }) }
+        Self { handle, about: Arc::new(About { name, signature, limits, buckets, counts }) }
     }
 
     /// The method's name.
@@ -75,6 +78,11 @@ impl MethodHandle {
     /// What its batches cost, as far as it has been measured, by the shape of their inputs.
     pub fn costs(&self) -> Vec<Cost> {
         self.handle.costs()
+    }
+
+    /// What it has done since its runner was launched.
+    pub fn statistics(&self) -> Statistics {
+        self.about.counts.read()
     }
 
     /// Calls the method and waits for its outputs. Dropping the future cancels the call.

@@ -26,6 +26,7 @@
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve.
 //! * [`oip`]: the Open Inference Protocol, which KServe and Triton clients speak.
+//! * `grpc`: the same protocol over gRPC, on tonic; a feature.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -38,6 +39,8 @@ pub mod app;
 pub mod codec;
 pub mod config;
 pub mod device;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod home;
 pub mod http;
 mod isolation;

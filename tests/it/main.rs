@@ -20,6 +20,8 @@ mod devices;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod graphs;
+mod grpc;
+mod grpc_generated;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;

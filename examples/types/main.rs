@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use clap::Parser;
+use ekiden::grpc::{self, GrpcOptions};
 use ekiden::http::{self, ServeOptions};
 use ekiden::prelude::*;
 use runnable::{Pair, Types};
+use tokio::sync::oneshot;
 
 /// Answer with what is asked, in every datatype.
 #[derive(Parser)]
@@ -26,6 +28,9 @@ struct Args {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3003")]
     bind: SocketAddr,
+    /// Where to serve gRPC.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    grpc_bind: Option<SocketAddr>,
     /// Where to take orders: to load and unload.
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin_bind: Option<SocketAddr>,
@@ -56,14 +61,24 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         // For as long as the program runs.
         actix_web::rt::spawn(async move { http::serve_admin(&app, listener, GRACE, std::future::pending()).await });
     }
+    let (stops, stopped) = oneshot::channel::<()>();
+    let grpc = args.grpc_bind.map(TcpListener::bind).transpose()?;
+    if let Some(listener) = &grpc {
+        println!("gRPC on {}", listener.local_addr()?);
+    }
+    let grpc = async {
+        let Some(listener) = grpc else { return Ok(()) };
+        grpc::serve(&app, listener, GrpcOptions::default(), async { drop(stopped.await) }).await
+    };
     let listener = TcpListener::bind(args.bind)?;
     println!("listening on http://{}; try GET /v2/models", listener.local_addr()?);
-    let stop = async {
+    let stop = async move {
+        let _stops = stops;
         if tokio::signal::ctrl_c().await.is_err() {
             // Without signals, it is up to whoever started this program to end it.
             std::future::pending().await
         }
     };
-    http::serve(&app, listener, ServeOptions::default(), stop).await?;
-    Ok(())
+    let (http, grpc) = tokio::join!(http::serve(&app, listener, ServeOptions::default(), stop), grpc);
+    Ok(http.and(grpc)?)
 }

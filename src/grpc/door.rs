@@ -107,10 +107,17 @@ where
     }
 }
 
-/// tonic says `OUT_OF_RANGE` of a message that is too large, and nothing here does.
+/// tonic says `OUT_OF_RANGE` of a message that is too large, and nothing here does; and nothing but `UNIMPLEMENTED` of a
+/// procedure that there is not.
 fn mended(response: Response<Body>, limit: usize) -> Response<Body> {
-    let code = response.headers().get(STATUS).map(|code| Code::from_bytes(code.as_bytes()));
-    if code == Some(Code::OutOfRange) { too_large(limit).into_http() } else { response }
+    match response.headers().get(STATUS).map(|code| Code::from_bytes(code.as_bytes())) {
+        Some(Code::OutOfRange) => too_large(limit).into_http(),
+        Some(Code::Unimplemented) => {
+            Status::unimplemented("there is no such procedure; ServerMetadata lists the extensions that work")
+                .into_http()
+        }
+        _ => response,
+    }
 }
 
 /// The same of a message in a stream.

@@ -160,14 +160,17 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, parts: &[&
     status
 }
 
-/// Waits until so many calls of the kit's method have ended so.
+/// How many calls of the kit's method have ended so.
+fn counted(app: &App, method: &str, outcome: &str) -> f64 {
+    let name = format!("ekiden_calls_total{{runner=\"kit\",method=\"{method}\",outcome=\"{outcome}\"}}");
+    let serving: &ekiden::serving::Serving = app.as_ref();
+    metric(&serving.encode_metrics().expect("numbers"), &name).expect("they are counted")
+}
+
+/// Waits until so many have: a call is counted when it has been answered.
 #[track_caller]
 fn counts(app: &App, method: &str, outcome: &str, expected: f64) {
-    let name = format!("ekiden_calls_total{{runner=\"kit\",method=\"{method}\",outcome=\"{outcome}\"}}");
-    eventually(&name, || {
-        let serving: &ekiden::serving::Serving = app.as_ref();
-        metric(&serving.encode_metrics().expect("numbers"), &name) == Some(expected)
-    });
+    eventually(outcome, || counted(app, method, outcome) == expected);
 }
 
 /// Waits until so many rows wait for the kit's method.

@@ -14,7 +14,8 @@ class Server:
 
     def __init__(self, *arguments):
         program = os.environ.get("EKIDEN_TYPES", "target/debug/examples/types")
-        binds = ["--bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0", *arguments]
+        port = "127.0.0.1:0"
+        binds = ["--bind", port, "--admin-bind", port, "--grpc-bind", port, *arguments]
         self.process = subprocess.Popen([program, *binds], stdout=subprocess.PIPE, text=True)
         self.said = {}
         for line in self.process.stdout:
@@ -29,6 +30,10 @@ class Server:
     @property
     def http(self):
         return self.said["listening"]
+
+    @property
+    def grpc(self):
+        return self.said["gRPC"]
 
     @property
     def admin(self):

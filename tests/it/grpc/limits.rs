@@ -7,7 +7,7 @@ use ekiden::grpc::inference::*;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
 
-use super::{Grpc, counts, options, refused, request, text, waits, whole};
+use super::{Grpc, counted, options, refused, request, text, waits, whole};
 use crate::kit;
 use crate::support::{Gate, Made, eventually};
 
@@ -96,6 +96,6 @@ fn a_clients_deadline_is_its_calls() {
     waits(&app, "text", 0);
     gate.open();
     assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    counts(&app, "text", "deadline_exceeded", 2.0);
+    assert!(counted(&app, "text", "deadline_exceeded") >= 2.0);
     assert_eq!(gate.batches("text"), [1], "the first alone");
 }

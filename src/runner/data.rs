@@ -282,10 +282,8 @@ impl Data for Array {
 impl<T: Serialize + DeserializeOwned + Send + 'static> Data for Vec<T> {
     /// Texts are told apart from other lists, for callers who must know which of the two an element is.
     fn default_spec(name: String) -> ValueSpec {
-        if TypeId::of::<T>() == TypeId::of::<String>() {
-            return TextsSpec::new(name, [None]).into();
-        }
-        ValueSpec::List(name)
+        let is_text = TypeId::of::<T>() == TypeId::of::<String>();
+        if is_text { TextsSpec::new(name, [None]).into() } else { ValueSpec::List(name) }
     }
 
     fn check_spec(spec: &ValueSpec) -> Result<(), String> {

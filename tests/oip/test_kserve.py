@@ -21,7 +21,7 @@ def check(kind, value, path):
         assert isinstance(value, list), f"{path}: expected a list, found {value!r}"
         for index, item in enumerate(value):
             check(inner[1], item, f"{path}[{index}]")
-    elif inner := re.fullmatch(r"dict\((\w+), (.*)\)", kind):
+    elif inner := re.fullmatch(r"[Dd]ict[\[(](\w+), (.*)[\])]", kind):
         assert isinstance(value, dict), f"{path}: expected an object, found {value!r}"
         for key, item in value.items():
             check(inner[1], key, f"{path}.{key}")

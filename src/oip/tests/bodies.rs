@@ -172,7 +172,7 @@ fn binary_data_that_does_not_fit_is_refused() {
     check(b"12", None, "input \"a\": its binary_data_size is 3, and 2 bytes of the body are left");
     check(b"1234", None, "the body has 1 bytes more than its inputs' binary_data_size say");
     check(b"123", Some(1000), "Inference-Header-Content-Length is 1000, and the body has ");
-    check(b"123", Some(20), "the end of the body");
+    check(b"123", Some(20), "EOF while parsing");
     let huge = json.replace("_size\":3", "_size\":18446744073709551615");
     let problem = binary::decode(&body(&huge, b"123").0, huge.len(), &signature(Vec::new())).expect_err("is refused");
     assert!(problem.to_string().contains("18446744073709551615"), "{problem}");

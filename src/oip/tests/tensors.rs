@@ -187,8 +187,8 @@ fn asked(outputs: &[(&str, u64)]) -> InferRequest {
 #[test]
 fn inputs_are_found_by_their_names() {
     let prepared = asked(&[]).prepare(&signature()).expect("is understood");
-    let values: Values =
-        [Value::Tensor(Array::new(vec![7_i32], [1]).expect("fits")), Value::List(vec!["x".into()])].into();
+    let values =
+        Values::from_iter([Value::Tensor(Array::new(vec![7_i32], [1]).expect("fits")), Value::List(vec!["x".into()])]);
     assert_eq!(prepared.inputs, values);
     let refused = |change: fn(&mut InferRequest), part: &str| {
         let mut request = asked(&[]);
@@ -217,7 +217,7 @@ fn outputs_come_as_they_are_asked_for() {
     let take = |outputs: &[(&str, u64)]| {
         let prepared = asked(outputs).prepare(&signature()).expect("is understood");
         let scores = Array::new(vec![0.25_f32, 0.5, 0.125, 1.0, f32::NAN, 1.0], [2, 3]).expect("fits");
-        let values: Values = [Value::Tensor(scores), Value::List(vec!["x".into(), "y".into()])].into();
+        let values = Values::from_iter([Value::Tensor(scores), Value::List(vec!["x".into(), "y".into()])]);
         let taken = prepared.wanted.take(&signature(), values).expect("are taken");
         taken.into_iter().map(|output| output.tensor).collect::<Vec<_>>()
     };

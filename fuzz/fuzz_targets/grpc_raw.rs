@@ -1,9 +1,9 @@
 //! Reads anything as a gRPC request for an inference: `cargo fuzz run grpc_raw`.
 //!
 //! An input's first byte says whether the rest is the message itself, or the elements and sizes of a tensor of one of the
-//! datatypes, in a message that is whole otherwise: raw, or cut into typed elements. Whatever it is, it is refused with a
-//! message that is short enough for a header, or it becomes inputs that a method of that signature can be called with; and
-//! what comes back of them is what was sent.
+//! datatypes, in a message that is whole otherwise: raw, or cut into typed elements. Whatever it is, it is refused as
+//! an input that does not fit, or it becomes inputs of a method of that signature; and what comes back of them is what was
+//! sent.
 
 #![no_main]
 

@@ -64,7 +64,7 @@ pub mod prelude {
     pub use crate::app::App;
     pub use crate::config::Isolation;
     pub use crate::runner::{
-        DefaultStrategy, Json, Method, MethodConfig, Methods, OpenContext, ResourceKind, Rows, Runnable, Runner,
+        Chunks, DefaultStrategy, Json, Method, MethodConfig, Methods, OpenContext, ResourceKind, Rows, Runnable, Runner,
     };
     pub use crate::value::TensorSpec;
     pub use burn::tensor::{Bool, Device, Float, Int, Tensor};

@@ -134,7 +134,8 @@ fn http() -> Result<Drive, Box<dyn Error>> {
 
 fn codec(format: Format) -> Result<Drive, Box<dyn Error>> {
     let spec = |name: &str, size| TensorSpec::f32(name, [None, Some(size)]).into();
-    let signature = Signature { inputs: vec![spec("x", 784)], outputs: vec![spec("y", 10)], batching: None };
+    let signature =
+        Signature { inputs: vec![spec("x", 784)], outputs: vec![spec("y", 10)], batching: None, streams: false };
     let value = |size: usize| -> Result<Value, Box<dyn Error>> {
         let numbers = (0..size).map(|number| (number % 256) as f32 / 255.0).collect();
         Ok(Value::Tensor(Array::new::<f32>(numbers, [1, size])?))

@@ -31,8 +31,20 @@ impl Runnable for Types {
         methods.add("text", |_: &Self, x: String| Ok(x)).input("x").output("y");
         methods.add("json", |_: &Self, x: Json<Value>| Ok(x)).input("x").output("y");
         methods.add("bytes", |_: &Self, x: Bytes| Ok(x)).input("x").output("y");
+        methods.add_stream("count", Self::count).input(milliseconds("x")).output(milliseconds("y"));
         methods.add("slow", |_: &Self, x: Array| slow(x)).input(milliseconds("x")).output(milliseconds("y"));
         methods.add("fail", |_: &Self, how: String| fail(&how)).input("how").output("y");
+    }
+}
+
+impl Types {
+    /// Counts from 0 to a number, which it does not name, and fails at a thousand.
+    fn count(&self, x: Array) -> Result<Chunks<'_, Array>, MethodError> {
+        let end = x.elements::<i32>().and_then(|x| x.first().copied()).unwrap_or(0);
+        Ok(Box::new((0..end).map(|number| match number {
+            1000 => Err(MethodError::failed("a thousand is enough")),
+            number => Ok(Array::new(vec![number], [1])?),
+        })))
     }
 }
 

@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
         }),
     };
     let Some(message) = message else { return };
-    let signature = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), batching: None };
+    let signature = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), batching: None, streams: false };
     let sent = message.raw_input_contents.first().cloned();
     match read(message).and_then(|request| request.prepare(&signature)) {
         Err(error) => assert_eq!(error.code(), "invalid_input", "{error}"),

@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
         11 => Vec::new(),
         _ => vec![TensorSpec::new("x", dtype, [None]).into(), ValueSpec::of_kind(ValueKind::Text, "y")],
     };
-    let signature = Signature { outputs: inputs.clone(), inputs, batching: None };
+    let signature = Signature { outputs: inputs.clone(), inputs, batching: None, streams: false };
     match json::decode(body, &signature) {
         Err(error) => assert!(error.to_string().len() < LONGEST, "{error}"),
         Ok(values) => {

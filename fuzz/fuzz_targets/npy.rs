@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((first, body)) = input.split_first() else { return };
     let dtype = DType::ALL[usize::from(*first) % DType::ALL.len()];
     let inputs = vec![TensorSpec::any_rank("x", dtype).into()];
-    let signature = Signature { outputs: inputs.clone(), inputs, batching: None };
+    let signature = Signature { outputs: inputs.clone(), inputs, batching: None, streams: false };
     match npy::decode(&Bytes::copy_from_slice(body), &signature) {
         Err(error) => assert!(error.to_string().len() < LONGEST, "{error}"),
         Ok(values) => {

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 const LONGEST: usize = 2000;
 
 fn signatures() -> [Signature; 4] {
-    let of = |inputs: Vec<ValueSpec>, batching| Signature { outputs: inputs.clone(), inputs, batching };
+    let of = |inputs: Vec<ValueSpec>, batching| Signature { outputs: inputs.clone(), inputs, batching, streams: false };
     let rows = Some(Batching { input_dim: 0, output_dim: 0 });
     [
         of(vec![TensorSpec::f32("a", [None, Some(2)]).into()], rows),

@@ -153,6 +153,8 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
     if !is_batchable {
         limits.batching = ekiden_actors::Batching::Off;
     }
+    // A caller may have read chunks when a stream breaks off.
+    limits.retry &= !method.signature.streams;
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
     let buckets = match effective.batch_buckets.value {
         _ if !is_batchable => Buckets::default(),

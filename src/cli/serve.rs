@@ -174,7 +174,8 @@ fn signature(method: &MethodHandle) -> String {
         specs.join(", ")
     };
     let signature = method.signature();
-    format!("{}({}) -> {}", method.name(), list(&signature.inputs), list(&signature.outputs))
+    let stream = if signature.streams { "stream of " } else { "" };
+    format!("{}({}) -> {stream}{}", method.name(), list(&signature.inputs), list(&signature.outputs))
 }
 
 fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
@@ -188,7 +189,9 @@ fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
             format!("{{{}}}", members.join(", "))
         }
     };
-    let path = format!("http://{address}/v1/runners/{}/{}", runner.name, method.name());
+    // Chunks are shown as they come.
+    let unbuffered = if method.signature().streams { "-N " } else { "" };
+    let path = format!("{unbuffered}http://{address}/v1/runners/{}/{}", runner.name, method.name());
     // An image does not fit a line.
     if body.len() > 300 {
         return match inputs.as_slice() {

@@ -137,7 +137,7 @@ mod tests {
     fn whole_bodies() {
         let check = |format: Format, kind, body: &'static [u8], expected: Result<Value, &str>| {
             let inputs = vec![ValueSpec::of_kind(kind, "x")];
-            let signature = Signature { inputs, outputs: Vec::new(), batching: None };
+            let signature = Signature { inputs, outputs: Vec::new(), batching: None, streams: false };
             let found = format.decode(&Bytes::from_static(body), &signature);
             match expected {
                 Ok(value) => assert_eq!(found.expect("decodes").as_slice(), [value]),

@@ -13,7 +13,7 @@ use crate::value::{Array, DType, Shape, Signature, TensorSpec, Value, ValueKind,
 /// A method that takes and returns these.
 fn signature(specs: impl IntoIterator<Item = ValueSpec>) -> Signature {
     let inputs: Vec<ValueSpec> = specs.into_iter().collect();
-    Signature { outputs: inputs.clone(), inputs, batching: None }
+    Signature { outputs: inputs.clone(), inputs, batching: None, streams: false }
 }
 
 fn sole(spec: impl Into<ValueSpec>) -> Signature {

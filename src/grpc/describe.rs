@@ -60,8 +60,9 @@ impl From<oip::ModelConfig> for messages::ModelConfig {
             output: output.collect(),
             instance_group: model.instance_group.into_iter().map(instances).collect(),
             backend: model.backend.to_owned(),
-            // A call has one answer.
-            model_transaction_policy: Some(messages::ModelTransactionPolicy { decoupled: false }),
+            model_transaction_policy: Some(messages::ModelTransactionPolicy {
+                decoupled: model.model_transaction_policy.decoupled,
+            }),
             scheduling_choice: model.dynamic_batching.map(|policy| SchedulingChoice::DynamicBatching(batching(policy))),
         }
     }

@@ -11,8 +11,10 @@ use super::inference::model_infer_response::InferOutputTensor;
 use super::inference::{InferParameter, ModelInferRequest, ModelInferResponse};
 use super::{contents, status};
 use crate::codec::json::excerpt;
-use crate::oip::{self, Data, Datatype, InferRequest, Model, Output, Parameter, RequestedOutput, Tensor};
-use crate::serving::Serving;
+use crate::oip::{
+    self, Data, Datatype, InferRequest, Model, Output, Parameter, Prepared, RequestedOutput, Tensor, Wanted,
+};
+use crate::serving::{ChunkStream, Serving};
 
 /// The longest name or version that is looked for, in bytes; no model has a longer one. Messages have room for more.
 const LONGEST_NAME: usize = 256;
@@ -29,19 +31,95 @@ pub(super) fn model(serving: &Serving, name: &str, version: &str) -> Result<Mode
     Model::find(serving, name, Some(version).filter(|version| !version.is_empty()))
 }
 
-/// Calls the model that the request names, by the client's deadline. Dropping the future cancels the call.
-///
-/// # Errors
-/// The call's [`CallError`].
-pub(super) async fn infer(
-    serving: &Serving,
-    request: ModelInferRequest,
-    deadline: Option<Deadline>,
-) -> Result<ModelInferResponse, CallError> {
-    let about = (excerpt(request.model_name.as_bytes()), excerpt(request.id.as_bytes()));
-    let outcome = answer(serving, request, deadline).await;
-    let (model, id) = &about;
-    match &outcome {
+/// A request that has been understood.
+pub(super) struct Asked {
+    model: Model,
+    id: String,
+    prepared: Prepared,
+}
+
+impl Asked {
+    /// Finds the model, and reads what is asked of it. The client's deadline bounds the call.
+    ///
+    /// # Errors
+    /// [`CallError::NotFound`] or [`CallError::InvalidInput`].
+    pub(super) fn new(
+        serving: &Serving,
+        mut request: ModelInferRequest,
+        deadline: Option<Deadline>,
+    ) -> Result<Self, CallError> {
+        let model = model(serving, &request.model_name, &request.model_version)?;
+        let (method, id) = (model.method(), std::mem::take(&mut request.id));
+        let prepared = read(request).and_then(|request| request.prepare(method.signature()));
+        let mut prepared = prepared.inspect_err(|error| method.refuse(error))?;
+        if let Some(deadline) = deadline {
+            prepared.options = deadline.bound(prepared.options);
+        }
+        Ok(Self { model, id, prepared })
+    }
+
+    /// Whether there are any number of answers.
+    pub(super) fn streams(&self) -> bool {
+        self.model.method().signature().streams
+    }
+
+    /// Makes the call. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// The call's [`CallError`].
+    pub(super) async fn run(self) -> Result<ModelInferResponse, CallError> {
+        let Self { model, id, prepared } = self;
+        let method = model.method();
+        if method.signature().streams {
+            let problem = format!("model \"{}\" answers with a stream: ask it by ModelStreamInfer", model.name());
+            let error = CallError::invalid_input(problem);
+            method.refuse(&error);
+            return Err(error);
+        }
+        let outputs = method.async_run(prepared.inputs, prepared.options).await?;
+        written(&model, id, prepared.wanted.take(method.signature(), outputs)?)
+    }
+
+    /// Makes a call that streams.
+    ///
+    /// # Errors
+    /// The call's [`CallError`], where it is refused at once.
+    pub(super) fn stream(self) -> Result<Chunks, CallError> {
+        let Self { model, id, prepared } = self;
+        let chunks = model.method().stream(prepared.inputs, prepared.options)?;
+        Ok(Chunks { model, id, wanted: prepared.wanted, chunks })
+    }
+}
+
+/// The answers of a call that streams. Dropping it stops the call.
+pub(super) struct Chunks {
+    model: Model,
+    id: String,
+    wanted: Wanted,
+    chunks: ChunkStream,
+}
+
+impl Chunks {
+    /// The next answer; `None` after the last.
+    ///
+    /// # Errors
+    /// The call's [`CallError`], after the answers that there were.
+    pub(super) async fn next(&mut self) -> Result<Option<ModelInferResponse>, CallError> {
+        let Some(outputs) = self.chunks.next().await.transpose()? else { return Ok(None) };
+        let outputs = self.wanted.take(self.model.method().signature(), outputs)?;
+        written(&self.model, self.id.clone(), outputs).map(Some)
+    }
+
+    /// An answer without outputs, which says that there are no more.
+    pub(super) fn end(self) -> Result<ModelInferResponse, CallError> {
+        written(&self.model, self.id, Vec::new())
+    }
+}
+
+/// Says in the log what has become of a request.
+pub(super) fn log<T>(model: &str, id: &str, outcome: &Result<T, CallError>) {
+    let (model, id) = (excerpt(model.as_bytes()), excerpt(id.as_bytes()));
+    match outcome {
         Ok(_) => tracing::debug!(model, id, "answered"),
         Err(error) => {
             let (code, message) = (error.code(), error.to_string());
@@ -52,23 +130,6 @@ pub(super) async fn infer(
             }
         }
     }
-    outcome
-}
-
-async fn answer(
-    serving: &Serving,
-    mut request: ModelInferRequest,
-    deadline: Option<Deadline>,
-) -> Result<ModelInferResponse, CallError> {
-    let model = model(serving, &request.model_name, &request.model_version)?;
-    let (method, id) = (model.method(), std::mem::take(&mut request.id));
-    let signature = method.signature();
-    let prepared = read(request).and_then(|request| request.prepare(signature));
-    let prepared = prepared.inspect_err(|error| method.refuse(error))?;
-    let options = deadline.map_or(prepared.options, |deadline| deadline.bound(prepared.options));
-    let outputs = method.async_run(prepared.inputs, options).await?;
-    let outputs = prepared.wanted.take(signature, outputs)?;
-    written(&model, id, outputs)
 }
 
 /// What a message asks for, in the terms of the protocol's core. Raw elements share the message's memory.

@@ -6,7 +6,7 @@
 //! | `ServerMetadata`, `ModelMetadata`, `ModelConfig` | what there is |
 //! | `ModelStatistics` | what models have done |
 //! | `ModelInfer` | one call |
-//! | `ModelStreamInfer` | many calls, answered as they are done; errors are `error_message` |
+//! | `ModelStreamInfer` | many calls, answered as they are done, by methods that stream more than once; errors are `error_message` |
 //! | `RepositoryIndex` | all models, and their states |
 //! | `RepositoryModelLoad`, `RepositoryModelUnload` | `PERMISSION_DENIED`, unless [`GrpcOptions::takes_orders`] |
 //!
@@ -18,7 +18,7 @@ mod describe;
 mod door;
 mod infer;
 #[rustfmt::skip]
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from inference.proto")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::allow_attributes_without_reason, reason = "generated from inference.proto")]
 mod generated;
 mod server;
 mod service;

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::door::Deadline;
-use super::infer::{infer, model};
+use super::infer::{Asked, log, model};
 use super::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::inference::*;
 use super::server::{GrpcOptions, Phase};
@@ -70,7 +70,10 @@ impl GrpcInferenceService for Service {
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
         let deadline = request.extensions().get::<Deadline>().copied();
-        let answer = infer(&self.serving, request.into_inner(), deadline).await;
+        let request = request.into_inner();
+        let (model, id) = (request.model_name.clone(), request.id.clone());
+        let answer = async { Asked::new(&self.serving, request, deadline)?.run().await }.await;
+        log(&model, &id, &answer);
         answer.map(Response::new).map_err(|error| refusal(&error))
     }
 

@@ -1,17 +1,18 @@
-//! `ModelStreamInfer`: many requests on one stream, each answered when it is done.
+//! `ModelStreamInfer`: many requests on one stream, each answered when it is done; by a method that streams, as often as it
+//! has something.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use ekiden_actors::CallError;
 use futures_core::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
 use super::door::{Deadline, mended_status};
-use super::infer::infer;
-use super::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
+use super::infer::{Asked, log};
+use super::inference::infer_parameter::ParameterChoice::BoolParam;
+use super::inference::{InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use super::server::{Phase, over};
 use super::status::shortened;
 use crate::serving::Serving;
@@ -20,6 +21,11 @@ use crate::serving::Serving;
 const MOST_CALLS: usize = 256;
 /// Answers that wait to be sent; calls wait with more.
 const MOST_WAITING: usize = 16;
+
+/// A parameter of requests: whether a stream of answers ends with one that has no outputs, as Triton's clients may ask.
+const WANTS_END: &str = "triton_enable_empty_final_response";
+/// A parameter of answers: whether it is the request's last.
+const IS_LAST: &str = "triton_final_response";
 
 /// What goes back on a stream.
 type Answer = Result<ModelStreamInferResponse, Status>;
@@ -80,7 +86,7 @@ async fn read(mut requests: Streaming<ModelInferRequest>, common: Common, to: mp
     while calls.join_next().await.is_some() {}
 }
 
-/// Answers one request: a call has one answer.
+/// Answers one request: once, or as often as a method that streams does.
 async fn answer(request: ModelInferRequest, common: Common, to: mpsc::Sender<Answer>) {
     let asked = ModelInferResponse {
         model_name: shortened(request.model_name.clone()),
@@ -88,15 +94,34 @@ async fn answer(request: ModelInferRequest, common: Common, to: mpsc::Sender<Ans
         id: request.id.clone(),
         ..ModelInferResponse::default()
     };
-    let answer = match infer(&common.serving, request, common.deadline).await {
-        Ok(response) => ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) },
-        Err(error) => refused(&error, asked),
+    let wants_end =
+        request.parameters.get(WANTS_END).is_some_and(|wants| wants.parameter_choice == Some(BoolParam(true)));
+    let send = async |mut response: ModelInferResponse, last: bool| {
+        response.parameters.insert(IS_LAST.to_owned(), InferParameter { parameter_choice: Some(BoolParam(last)) });
+        let answer = ModelStreamInferResponse { error_message: String::new(), infer_response: Some(response) };
+        // Nobody may be there to read it.
+        let _ = to.send(Ok(answer)).await;
     };
-    // Nobody may be there to read it.
-    let _ = to.send(Ok(answer)).await;
-}
-
-/// An error goes with what identifies the request, as the stream goes on.
-fn refused(error: &CallError, asked: ModelInferResponse) -> ModelStreamInferResponse {
-    ModelStreamInferResponse { error_message: shortened(error.to_string()), infer_response: Some(asked) }
+    let outcome = async {
+        let call = Asked::new(&common.serving, request, common.deadline)?;
+        if !call.streams() {
+            send(call.run().await?, true).await;
+            return Ok(());
+        }
+        let mut chunks = call.stream()?;
+        while let Some(response) = chunks.next().await? {
+            send(response, false).await;
+        }
+        if wants_end {
+            send(chunks.end()?, true).await;
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    log(&asked.model_name, &asked.id, &outcome);
+    if let Err(error) = outcome {
+        // With what identifies the request, as the stream goes on.
+        let error_message = shortened(error.to_string());
+        let _ = to.send(Ok(ModelStreamInferResponse { error_message, infer_response: Some(asked) })).await;
+    }
 }

@@ -14,9 +14,10 @@ use ekiden_actors::{CallError, CallOptions, Priority};
 use super::body;
 use super::error::Refusal;
 use super::outbox::Outbox;
-use super::{Api, admin};
+use super::{Api, admin, stream};
 use crate::codec::Format;
 use crate::serving::{Announced, MethodHandle};
+use crate::value::{Signature, Value};
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
 pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
@@ -44,12 +45,7 @@ pub(super) async fn call(
         Ok(method) => answer(request, method, body, announced, api, outbox).await,
         Err(error) => Err(admin::hint(method, Refusal::from(&error))),
     };
-    let respond = |(format, body)| {
-        let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
-        response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
-        response
-    };
-    finish(request, api, outcome, respond, Refusal::response)
+    finish(request, api, outcome, |response| response, Refusal::response)
 }
 
 /// What a call has come to, as an answer: logged, and with the request's id.
@@ -90,7 +86,7 @@ async fn answer(
     announced: Option<Announced>,
     api: &Api,
     outbox: &Outbox,
-) -> Result<(Format, Bytes), Refusal> {
+) -> Result<HttpResponse, Refusal> {
     let refused = |error: CallError| {
         method.refuse(&error);
         Refusal::from(&error)
@@ -103,22 +99,25 @@ async fn answer(
     let inputs = format
         .decode(&body, method.signature())
         .map_err(|error| refused(CallError::invalid_input(error.to_string())))?;
+    if method.signature().streams {
+        let chunks = outbox.add(|group| method.stream_in(group, inputs, options, announced));
+        return stream::answer(request, method, chunks.map_err(|error| Refusal::from(&error))?).await;
+    }
     let called = outbox.add(|group| method.call_in(group, inputs, options, announced));
     let outputs = called.map_err(|error| Refusal::from(&error))?.outputs().await;
     let outputs = outputs.map_err(|error| Refusal::from(&error))?;
-    encode(request, format, method, &outputs)
-}
-
-fn encode(
-    request: &HttpRequest,
-    format: Format,
-    method: &MethodHandle,
-    outputs: &[crate::value::Value],
-) -> Result<(Format, Bytes), Refusal> {
     let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = accepted.and_then(Format::accepted).unwrap_or(format);
+    let (format, body) = encode(format, method.signature(), &outputs)?;
+    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
+    Ok(response)
+}
+
+/// Outputs in this format, or in the one that suits them.
+pub(super) fn encode(format: Format, signature: &Signature, outputs: &[Value]) -> Result<(Format, Bytes), Refusal> {
     format
-        .encode(method.signature(), outputs)
+        .encode(signature, outputs)
         .map_err(|error| Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error.to_string()))
 }
 

@@ -33,7 +33,7 @@ impl Refusal {
     }
 
     pub(super) fn response(&self) -> HttpResponse {
-        self.builder().json(Body { error: &self.message, code: self.code })
+        self.builder().json(self.body())
     }
 
     /// In the shape of the Open Inference Protocol.
@@ -49,6 +49,16 @@ impl Refusal {
             response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
         }
         response
+    }
+
+    /// The body in JSON.
+    pub(super) fn json(&self) -> String {
+        // Two texts always can be written.
+        serde_json::to_string(&self.body()).unwrap_or_default()
+    }
+
+    fn body(&self) -> Body<'_> {
+        Body { error: &self.message, code: self.code }
     }
 }
 

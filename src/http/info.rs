@@ -71,6 +71,9 @@ struct Method<'a> {
     inputs: Vec<Spec<'a>>,
     outputs: Vec<Spec<'a>>,
     batch_dims: Option<BatchDims>,
+    /// Whether a call is answered with a stream of outputs; absent where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
     limits: Limits,
     queued_rows: usize,
     /// Calls whose bodies are still being read.
@@ -198,6 +201,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
         inputs: signature.inputs.iter().map(spec).collect(),
         outputs: signature.outputs.iter().map(spec).collect(),
         batch_dims: signature.batching.map(|dims| BatchDims { input: dims.input_dim, output: dims.output_dim }),
+        stream: signature.streams,
         limits: Limits {
             batching: limits.batching.name(),
             max_batch_size: limits.max_batch_size.get(),

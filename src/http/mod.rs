@@ -2,7 +2,7 @@
 //!
 //! | route | answers |
 //! |---|---|
-//! | `POST /v1/runners/{runner}/{method}` | the method's outputs |
+//! | `POST /v1/runners/{runner}/{method}` | the method's outputs, or a stream of them |
 //! | `GET /v1/runners`, `GET /v1/runners/{runner}` | methods, specs, limits, executors, restarts, queues |
 //! | `/v2/…` | the same by the Open Inference Protocol, for clients of KServe and Triton |
 //! | `GET /livez` | 200 while the process lives |
@@ -22,6 +22,7 @@ mod info;
 mod outbox;
 mod probe;
 mod server;
+mod stream;
 mod v2;
 
 pub use access::AccessFormat;

@@ -7,17 +7,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use ekiden_actors::{MethodError, OpenError, Part, RunError, guarded};
+use ekiden_actors::{OpenError, guarded};
 use rustix::fs::{FileType, fstat};
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process_group, setrlimit};
 
 use super::link::{Link, nonsense};
-use super::memory::Region;
-use super::payload::{INLINE, Laid, Layout};
-use super::wire::{Failure, FromChild, ToChild};
+use super::server::{Server, brief};
+use super::wire::{FromChild, ToChild};
 use super::{CHILD_OF, Limits, Opening};
-use crate::serving::{Answer, CallInput, Model};
-use crate::value::Values;
+use crate::serving::Model;
 
 /// This process, as a child that has been told what to be.
 pub(crate) struct Child {
@@ -177,151 +175,10 @@ impl Child {
         let Ok(Some(model)) = opened else { return };
         let mut server = Server::new(link, model);
         while let Ok(true) = server.turn() {}
-        if server.is_broken {
+        if server.is_broken() {
             // What a panic has left half-done is not even dropped.
             leave(0);
         }
         let _ = guarded(move || drop(server));
     }
-}
-
-/// Runs what its parent sends.
-pub(super) struct Server {
-    link: Link,
-    model: Box<dyn Model>,
-    inputs: Option<Region>,
-    rooms: Vec<Option<Region>>,
-    inline: Vec<u8>,
-    is_broken: bool,
-}
-
-impl Server {
-    pub(super) fn new(link: Link, model: Box<dyn Model>) -> Self {
-        Self { link, model, inputs: None, rooms: Vec::new(), inline: Vec::new(), is_broken: false }
-    }
-
-    /// Waits for a batch, runs it, and answers. Whether there may be another one: not after a panic.
-    ///
-    /// # Errors
-    /// The end of the connection, which is how a child is told to go. Of any other error, nobody is left to be told.
-    pub(super) fn turn(&mut self) -> io::Result<bool> {
-        let (message, files) = self.link.receive::<ToChild<'_>>()?;
-        let ToChild::Run { method, parts, inputs, fresh, room } = message else {
-            return Err(nonsense("expected a batch"));
-        };
-        if let Some(len) = fresh {
-            // The old one first: both may be large.
-            self.inputs = None;
-            self.inputs = Some(region(files, len)?);
-        }
-        let lend = || self.inputs.as_ref().map(Region::lend);
-        let values = inputs.pick_up(lend).map_err(nonsense)?;
-        let model = &mut self.model;
-        let ran = guarded(|| run(model.as_mut(), method as usize, &parts, values));
-        let answer = match ran {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                let failed = FromChild::Failed { why: Failure::from(error), inputs_free: self.inputs_free() };
-                self.link.send(&failed, &[])?;
-                return Ok(true);
-            }
-            Err(message) => {
-                self.is_broken = true;
-                self.link.send(&FromChild::Panicked(brief(&message)), &[])?;
-                return Ok(false);
-            }
-        };
-        self.answer(answer, room)?;
-        Ok(true)
-    }
-
-    fn answer(&mut self, answer: Answer, room: Option<u32>) -> io::Result<()> {
-        let Answer { outputs, failed } = answer;
-        let failed = failed.into_iter().map(|(row, error)| (row as u32, Failure::of_row(&error))).collect();
-        let mut layout = Layout::default();
-        outputs.iter().try_for_each(|value| layout.whole(value)).map_err(nonsense)?;
-        if layout.len() <= INLINE {
-            let mut inline = std::mem::take(&mut self.inline);
-            let laid = layout.inline(&mut inline);
-            // Outputs may be inputs.
-            drop(outputs);
-            self.send_outputs(laid, failed)?;
-            self.inline = inline;
-            return Ok(());
-        }
-        let Some(memory) = self.room(room, layout.len())? else {
-            let message = format!("no shared memory could be had for outputs of {} bytes", layout.len());
-            let why = Failure::OutOfMemory(message);
-            drop(layout);
-            drop(outputs);
-            let failed = FromChild::Failed { why, inputs_free: self.inputs_free() };
-            return self.link.send(&failed, &[]);
-        };
-        let laid = layout.shared(memory);
-        drop(outputs);
-        self.send_outputs(laid, failed)
-    }
-
-    fn send_outputs(&mut self, outputs: Laid<'_>, failed: Vec<(u32, Failure)>) -> io::Result<()> {
-        let inputs_free = self.inputs_free();
-        self.link.send(&FromChild::Outputs { outputs, failed, inputs_free }, &[])
-    }
-
-    fn inputs_free(&mut self) -> bool {
-        self.inputs.as_mut().is_none_or(|inputs| inputs.writable().is_some())
-    }
-
-    /// Memory for `len` bytes of outputs: the room that is free, or a new one. `None`: there is none to be had.
-    fn room(&mut self, free: Option<u32>, len: usize) -> io::Result<Option<&mut [u8]>> {
-        let fits = |number: &usize| {
-            self.rooms.get(*number).is_some_and(|room| room.as_ref().is_some_and(|room| room.len() >= len))
-        };
-        let number = match free.map(|number| number as usize).filter(fits) {
-            Some(number) => number,
-            None => {
-                self.link.send(&FromChild::NeedsRoom(len as u64), &[])?;
-                let (message, files) = self.link.receive::<ToChild<'_>>()?;
-                let ToChild::Room { number, len } = message else { return Err(nonsense("expected room")) };
-                let number = number as usize;
-                if len == 0 {
-                    return Ok(None);
-                }
-                if self.rooms.len() <= number {
-                    self.rooms.resize_with(number + 1, || None);
-                }
-                self.rooms[number] = None;
-                self.rooms[number] = Some(region(files, len)?);
-                number
-            }
-        };
-        let room = self.rooms.get_mut(number).and_then(Option::as_mut).and_then(Region::writable);
-        room.map(Some).ok_or_else(|| nonsense("there is no such room"))
-    }
-}
-
-fn region(files: Vec<OwnedFd>, len: u64) -> io::Result<Region> {
-    let file = files.into_iter().next().ok_or_else(|| nonsense("a region without its memory"))?;
-    Region::open(file, usize::try_from(len).map_err(nonsense)?)
-}
-
-/// Runs a batch whose parts lie side by side in `values`.
-fn run(model: &mut dyn Model, method: usize, rows: &[u32], values: Values) -> Result<Answer, RunError> {
-    let signature = model.signature(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-    let input = CallInput { values, batching: signature.batching };
-    let mut end = 0;
-    let parts: Vec<Part<'_, CallInput>> = rows
-        .iter()
-        .map(|&rows| {
-            let start = end;
-            end += rows as usize;
-            Part { input: &input, rows: start..end }
-        })
-        .collect();
-    model.run(method, &parts)
-}
-
-/// As much of a message as anybody will read.
-fn brief(message: &str) -> &str {
-    const LONGEST: usize = 16 << 10;
-    &message[..message.floor_char_boundary(LONGEST)]
 }

@@ -10,7 +10,7 @@ use super::memory::Region;
 use super::payload::{INLINE, Layout};
 use super::wire::{FromChild, ToChild};
 use crate::device;
-use crate::serving::{Answer, CallInput};
+use crate::serving::{Answer, CallInput, Emit};
 use crate::value::gather::Rows;
 use crate::value::{Signature, Value};
 
@@ -50,6 +50,72 @@ impl Conversation {
     /// # Errors
     /// The outer error: it cannot be talked to. The inner one is an answer.
     pub(super) fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> io::Result<Result<Answer, RunError>> {
+        let mut room = match self.begin(method, parts)? {
+            Ok(room) => room,
+            Err(error) => return Ok(Err(error)),
+        };
+        loop {
+            // Its borrow of the link ends with each arm.
+            let (message, _) = self.link.receive::<FromChild<'_>>()?;
+            let (answer, inputs_free) = match message {
+                FromChild::NeedsRoom(len) => {
+                    room = make_room(&mut self.rooms, &mut self.link, room, len)?;
+                    continue;
+                }
+                FromChild::Outputs { outputs, failed, inputs_free } => {
+                    let lend = || self.rooms.get(room?).map(Region::lend);
+                    let failed = failed.into_iter().map(|(row, why)| (row as usize, why.into_row_error())).collect();
+                    let outputs = outputs.pick_up(lend).map_err(nonsense)?;
+                    (Ok(Answer { outputs, failed }), inputs_free)
+                }
+                other => failure(other).map(|(error, inputs_free)| (Err(error), inputs_free))?,
+            };
+            self.over(inputs_free);
+            return Ok(answer);
+        }
+    }
+
+    /// Has the child run a method that streams on one call; it makes a chunk when `emit` has taken the one before.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub(super) fn stream(
+        &mut self,
+        method: usize,
+        call: &Part<'_, CallInput>,
+        emit: &mut Emit<'_>,
+    ) -> io::Result<Result<(), RunError>> {
+        let mut room = match self.begin(method, std::slice::from_ref(call))? {
+            Ok(room) => room,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut is_enough = false;
+        loop {
+            let (message, _) = self.link.receive::<FromChild<'_>>()?;
+            let (end, inputs_free) = match message {
+                FromChild::NeedsRoom(len) => {
+                    room = make_room(&mut self.rooms, &mut self.link, room, len)?;
+                    continue;
+                }
+                FromChild::Outputs { outputs, .. } if !is_enough => {
+                    let lend = || self.rooms.get(room?).map(Region::lend);
+                    let chunk = outputs.pick_up(lend).map_err(nonsense)?;
+                    is_enough = emit(chunk).is_break();
+                    room = self.free_room();
+                    let more = ToChild::More { room: room.map(|room| room as u32) };
+                    self.link.send(if is_enough { &ToChild::Enough } else { &more }, &[])?;
+                    continue;
+                }
+                FromChild::Ended { inputs_free } => (Ok(()), inputs_free),
+                other => failure(other).map(|(error, inputs_free)| (Err(error), inputs_free))?,
+            };
+            self.over(inputs_free);
+            return Ok(end);
+        }
+    }
+
+    /// Sends the child a batch; returns which region is free for its outputs.
+    fn begin(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> io::Result<Result<Option<usize>, RunError>> {
         let layout = match self.lay_out(method, parts) {
             Ok(layout) => layout,
             Err(problem) => return Ok(Err(MethodError::failed(problem).before_run().into())),
@@ -67,7 +133,7 @@ impl Conversation {
                 }
             }
         };
-        let mut room = self.rooms.iter_mut().position(|room| room.writable().is_some());
+        let room = self.rooms.iter_mut().position(|room| room.writable().is_some());
         let message = ToChild::Run {
             method: method as u32,
             parts: parts.iter().map(|part| part.rows.len() as u32).collect(),
@@ -77,31 +143,17 @@ impl Conversation {
         };
         let files: Vec<_> = fresh.iter().map(|(file, _)| file.as_fd()).collect();
         self.link.send(&message, &files)?;
-        drop(fresh);
-        loop {
-            // Its borrow of the link ends with each arm.
-            let (message, _) = self.link.receive::<FromChild<'_>>()?;
-            let (answer, inputs_free) = match message {
-                FromChild::NeedsRoom(len) => {
-                    room = make_room(&mut self.rooms, &mut self.link, room, len)?;
-                    continue;
-                }
-                FromChild::Outputs { outputs, failed, inputs_free } => {
-                    let lend = || self.rooms.get(room?).map(Region::lend);
-                    let failed = failed.into_iter().map(|(row, why)| (row as usize, why.into_row_error())).collect();
-                    let outputs = outputs.pick_up(lend).map_err(nonsense)?;
-                    (Ok(Answer { outputs, failed }), inputs_free)
-                }
-                FromChild::Failed { why, inputs_free } => (Err(RunError::from(why)), inputs_free),
-                FromChild::Panicked(message) => (Err(RunError::Lost(device::exit_of_panic(message.into()))), true),
-                FromChild::Hello | FromChild::Stray | FromChild::Opened | FromChild::NotOpened(_) => {
-                    return Err(nonsense("an answer to something else"));
-                }
-            };
-            if !inputs_free {
-                self.inputs = None;
-            }
-            return Ok(answer);
+        Ok(Ok(room))
+    }
+
+    fn free_room(&mut self) -> Option<usize> {
+        self.rooms.iter_mut().position(|room| room.writable().is_some())
+    }
+
+    /// The batch is over.
+    fn over(&mut self, inputs_free: bool) {
+        if !inputs_free {
+            self.inputs = None;
         }
     }
 
@@ -136,6 +188,15 @@ impl Conversation {
             }
         }
         Ok(layout)
+    }
+}
+
+/// What a batch has failed with, and whether its inputs are free.
+fn failure(message: FromChild<'_>) -> io::Result<(RunError, bool)> {
+    match message {
+        FromChild::Failed { why, inputs_free } => Ok((RunError::from(why), inputs_free)),
+        FromChild::Panicked(message) => Ok((RunError::Lost(device::exit_of_panic(message.into())), true)),
+        _ => Err(nonsense("an answer to something else")),
     }
 }
 

@@ -11,8 +11,9 @@
 //! ```
 //!
 //! * The executor actor stays where it is. Its worker, in `proxy`, looks like an opened runnable.
-//! * The two take turns on a socket (`link`, `wire`, `conversation`); values lie in messages or in shared memory
-//!   (`payload`, `memory`). Nothing that a child says is believed before it has been checked.
+//! * The two take turns on a socket (`link`, `wire`, `conversation`, `server`), chunk by chunk where a method streams; values
+//!   lie in messages or in shared memory (`payload`, `memory`). Nothing that a child says is believed before it has been
+//!   checked.
 //! * A child dies with its parent: the kernel kills it on Linux, and everywhere a thread of its own waits for the parent's
 //!   end (`child`). A parent leaves no zombie (`process`).
 //! * What a child prints is logged by its parent (`output`).
@@ -37,6 +38,8 @@ mod payload;
 mod process;
 #[cfg(unix)]
 mod proxy;
+#[cfg(unix)]
+mod server;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;

@@ -14,7 +14,7 @@ use super::process::Process;
 use super::wire::{FromChild, ToChild};
 use super::{Isolated, Opening};
 use crate::device;
-use crate::serving::{Answer, CallInput, Model};
+use crate::serving::{Answer, CallInput, Emit, Model};
 use crate::value::Signature;
 
 /// How long a program may take to say that it knows what it is. No user code runs before that, but what `main` does
@@ -106,6 +106,13 @@ impl Model for Proxy {
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
         match self.conversation.run(method, parts) {
             Ok(answer) => answer,
+            Err(error) => Err(RunError::Lost(Exit::ProcessDied(fate(&self.process, &error).into()))),
+        }
+    }
+
+    fn stream(&mut self, method: usize, call: &Part<'_, CallInput>, emit: &mut Emit<'_>) -> Result<(), RunError> {
+        match self.conversation.stream(method, call, emit) {
+            Ok(ended) => ended,
             Err(error) => Err(RunError::Lost(Exit::ProcessDied(fate(&self.process, &error).into()))),
         }
     }

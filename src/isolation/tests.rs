@@ -1,6 +1,7 @@
 //! Both sides in one process: every kind of batch, large and small, and a child that lies.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -9,12 +10,12 @@ use bytes::Bytes;
 use ekiden_actors::{Exit, Fault, MethodError, Part, RunError};
 use serde_json::json;
 
-use super::child::Server;
 use super::conversation::Conversation;
 use super::link::Link;
 use super::payload::{Laid, Layout};
+use super::server::Server;
 use super::wire::{FromChild, ToChild};
-use crate::serving::{Answer, CallInput, Model};
+use crate::serving::{Answer, CallInput, Emit, Model};
 use crate::value::{Array, Batching, DType, Signature, TensorSpec, Value, ValueKind, ValueSpec, Values};
 
 /// Answers with its inputs, says which parts it saw, and does what they ask for.
@@ -27,6 +28,20 @@ struct Echo {
 impl Model for Echo {
     fn signature(&self, method: usize) -> Option<&Signature> {
         self.signatures.get(method)
+    }
+
+    /// Says a list item by item.
+    fn stream(&mut self, _: usize, call: &Part<'_, CallInput>, emit: &mut Emit<'_>) -> Result<(), RunError> {
+        let Value::List(items) = &call.input.values[0] else { panic!("a list") };
+        for item in items {
+            if item == "refuse" {
+                return Err(MethodError::invalid_input("refused").into());
+            }
+            if emit(Values::from_iter([Value::Json(item.clone())])).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn run(&mut self, _: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
@@ -51,13 +66,19 @@ impl Model for Echo {
 }
 
 fn signatures() -> Vec<Signature> {
-    let method = |spec: ValueSpec, batching| Signature { inputs: vec![spec.clone()], outputs: vec![spec], batching };
+    let method = |spec: ValueSpec, batching| Signature {
+        inputs: vec![spec.clone()],
+        outputs: vec![spec],
+        batching,
+        streams: false,
+    };
     let rows = Some(Batching { input_dim: 0, output_dim: 0 });
     vec![
         method(TensorSpec::any_rank("x", DType::I64).into(), rows),
         method(ValueSpec::of_kind(ValueKind::List, "x"), rows),
         method(ValueSpec::of_kind(ValueKind::Text, "x"), None),
         method(ValueSpec::of_kind(ValueKind::Bytes, "x"), None),
+        Signature { streams: true, ..method(ValueSpec::of_kind(ValueKind::List, "x"), None) },
     ]
 }
 
@@ -75,7 +96,7 @@ fn talk() -> (Conversation, Receiver<Vec<usize>>) {
 
 fn input(value: Value, batching: bool) -> CallInput {
     let batching = batching.then_some(Batching { input_dim: 0, output_dim: 0 });
-    CallInput { values: Values::from_iter([value]), batching }
+    CallInput::new(Values::from_iter([value]), batching)
 }
 
 fn numbers(first: i64, rows: usize, width: usize) -> Array {
@@ -122,6 +143,29 @@ fn a_rows_own_error_arrives_beside_the_outputs() {
     let input = input(Value::List(vec![json!("bad"), json!("good")]), true);
     let answer = talk.run(1, &[Part { input: &input, rows: 0..2 }]).expect("it can be talked to").expect("an answer");
     assert_eq!(answer.failed, [(1, MethodError::invalid_input("bad"))]);
+}
+
+#[test]
+fn a_stream_comes_chunk_by_chunk_for_as_long_as_it_is_wanted() {
+    let (mut talk, _) = talk();
+    let mut stream = |items: &[serde_json::Value], wanted: usize| {
+        let input = input(Value::List(items.to_vec()), false);
+        let mut chunks = Vec::new();
+        let ended = talk.stream(4, &Part { input: &input, rows: 0..1 }, &mut |chunk| {
+            chunks.extend(chunk);
+            if chunks.len() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        (ended.expect("it can be talked to"), chunks)
+    };
+    let large = json!("x".repeat(100_000));
+    let chunks = |items: &[serde_json::Value]| items.iter().cloned().map(Value::Json).collect::<Vec<_>>();
+    let items = [json!(1), large.clone(), large.clone(), json!(2), large.clone(), large.clone(), large.clone(), large];
+    assert_eq!(stream(&items, usize::MAX), (Ok(()), chunks(&items)));
+    assert_eq!(stream(&items, 2), (Ok(()), chunks(&items[..2])));
+    assert_eq!(stream(&[], 1), (Ok(()), Vec::new()));
+    let refused = Err(MethodError::invalid_input("refused").into());
+    assert_eq!(stream(&[json!(1), json!("refuse"), json!(2)], 9), (refused, chunks(&[json!(1)])));
+    assert_eq!(stream(&[json!(3)], 9), (Ok(()), chunks(&[json!(3)])), "it goes on");
 }
 
 #[test]
@@ -197,6 +241,7 @@ fn a_child_that_lies_is_found_out() {
     check(|link| link.send(&FromChild::NeedsRoom(u64::MAX), &[]), nonsense);
     check(|link| link.send(&FromChild::Hello, &[]), nonsense);
     check(|link| link.send(&FromChild::Opened, &[]), nonsense);
+    check(|link| link.send(&FromChild::Ended { inputs_free: true }, &[]), nonsense);
     check(|link| link.send(&"something else altogether", &[]), nonsense);
     check(|_| Ok(()), io::ErrorKind::UnexpectedEof);
     // It asks for room, and then claims more of it than there is.

@@ -25,6 +25,10 @@ pub(super) enum ToChild<'a> {
     },
     /// The answer to [`FromChild::NeedsRoom`]: the region of this number is a new one, of so many bytes.
     Room { number: u32, len: u64 },
+    /// The answer to a chunk of a stream: the next one is wanted, and this region is free for it.
+    More { room: Option<u32> },
+    /// The answer to a chunk of a stream: nobody wants another.
+    Enough,
 }
 
 /// From the child.
@@ -42,7 +46,7 @@ pub(super) enum FromChild<'a> {
     Panicked(&'a str),
     /// The outputs of the batch take so many bytes.
     NeedsRoom(u64),
-    /// The outputs of the batch.
+    /// The outputs of the batch; or one chunk of a stream, which waits for an answer.
     Outputs {
         #[serde(borrow)]
         outputs: Laid<'a>,
@@ -51,6 +55,8 @@ pub(super) enum FromChild<'a> {
         /// Nobody reads its inputs any more.
         inputs_free: bool,
     },
+    /// The stream has no more chunks.
+    Ended { inputs_free: bool },
     /// The batch has failed.
     Failed { why: Failure, inputs_free: bool },
 }

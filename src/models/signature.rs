@@ -27,6 +27,9 @@ pub(super) struct RawSignature {
     /// Absent where it is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     output_batch_dim: Option<usize>,
+    /// Absent where a call has one answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
     #[serde(default)]
     inputs: Vec<RawSpec>,
     #[serde(default)]
@@ -53,6 +56,7 @@ impl From<&MethodSignature> for RawSignature {
             method: method.clone(),
             batch_dim: dims.map(|dims| dims.input_dim),
             output_batch_dim: dims.filter(|dims| dims.output_dim != dims.input_dim).map(|dims| dims.output_dim),
+            stream: signature.streams,
             inputs: specs(&signature.inputs),
             outputs: specs(&signature.outputs),
         }
@@ -63,7 +67,7 @@ impl TryFrom<RawSignature> for MethodSignature {
     type Error = String;
 
     fn try_from(raw: RawSignature) -> Result<Self, String> {
-        let RawSignature { method, batch_dim, output_batch_dim, inputs, outputs } = raw;
+        let RawSignature { method, batch_dim, output_batch_dim, stream, inputs, outputs } = raw;
         let at = |problem: String| format!("method {method:?}: {problem}");
         let specs = |specs: Vec<RawSpec>| specs.into_iter().map(ValueSpec::try_from).collect::<Result<Vec<_>, _>>();
         let batching = match (batch_dim, output_batch_dim) {
@@ -71,8 +75,11 @@ impl TryFrom<RawSignature> for MethodSignature {
             (None, None) => None,
             (Some(input_dim), output) => Some(Batching { input_dim, output_dim: output.unwrap_or(input_dim) }),
         };
-        let signature =
-            Signature { inputs: specs(inputs).map_err(at)?, outputs: specs(outputs).map_err(at)?, batching };
+        if stream && batching.is_some() {
+            return Err(at("a method that streams has no batch_dim".to_owned()));
+        }
+        let (inputs, outputs) = (specs(inputs).map_err(at)?, specs(outputs).map_err(at)?);
+        let signature = Signature { inputs, outputs, batching, streams: stream };
         Ok(Self { method, signature })
     }
 }

@@ -31,6 +31,15 @@ pub struct ModelConfig {
     pub dynamic_batching: Option<BatchPolicy>,
     /// Its executors, by their device.
     pub instance_group: Vec<InstanceGroup>,
+    /// How it answers.
+    pub model_transaction_policy: TransactionPolicy,
+}
+
+/// How a model answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TransactionPolicy {
+    /// Whether a call has any number of answers, as that of a method that streams.
+    pub decoupled: bool,
 }
 
 /// An input or output.
@@ -112,6 +121,7 @@ impl Model {
                 },
             }),
             instance_group: self.instances(),
+            model_transaction_policy: TransactionPolicy { decoupled: signature.streams },
         }
     }
 

@@ -35,7 +35,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
-pub use config::{BatchPolicy, InstanceGroup, ModelConfig, QueuePolicy, TensorConfig};
+pub use config::{BatchPolicy, InstanceGroup, ModelConfig, QueuePolicy, TensorConfig, TransactionPolicy};
 pub use datatype::Datatype;
 pub use elements::{join, split};
 pub use metadata::{ModelMetadata, PLATFORM, ServerMetadata, TensorMetadata};

@@ -162,7 +162,7 @@ impl Model {
         let known =
             self.inputs.iter().all(|port| port.dims.as_ref().is_some_and(|dims| dims.iter().all(Option::is_some)));
         let tried = outputs.is_some() && known && self.inputs.iter().all(|port| port.dtype.is_some());
-        let signature = Signature { inputs, outputs: specs.collect(), batching: None };
+        let signature = Signature { inputs, outputs: specs.collect(), batching: None, streams: false };
         Description { signature, unbatched: Some(problem), tried }
     }
 
@@ -261,7 +261,8 @@ impl Model {
             .map(|(port, value)| spec(port, free(observed(port, Some(value)))))
             .collect();
         let known = |port: &Port| port.dims.iter().flatten().skip(1).all(Option::is_some) && port.dtype.is_some();
-        let signature = Signature { inputs, outputs, batching: Some(Batching { input_dim: 0, output_dim: 0 }) };
+        let signature =
+            Signature { inputs, outputs, batching: Some(Batching { input_dim: 0, output_dim: 0 }), streams: false };
         Description { signature, unbatched: None, tried: self.inputs.iter().all(known) }
     }
 }

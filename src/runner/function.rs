@@ -69,8 +69,8 @@ pub trait Inputs: Sized + Send + 'static {
 
 /// All inputs of a batch.
 pub struct InputParts<'a> {
-    parts: &'a [Part<'a, CallInput>],
-    at: &'a Place<'a>,
+    pub(super) parts: &'a [Part<'a, CallInput>],
+    pub(super) at: &'a Place<'a>,
 }
 
 impl InputParts<'_> {

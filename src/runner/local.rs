@@ -1,7 +1,9 @@
 //! A runnable without actors, for tests and notebooks.
 
+use std::cell::{RefCell, RefMut};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,11 +16,11 @@ use super::{OpenContext, Runnable, Runner};
 use crate::device::Placement;
 use crate::models::LocatedModel;
 use crate::serving::{CallInput, ModelWorker, suggest};
-use crate::value::Signature;
+use crate::value::{Signature, Values};
 
 /// A runnable that was opened by [`Runner::init_local`].
 pub struct LocalRunner<R: Runnable> {
-    worker: std::cell::RefCell<ModelWorker>,
+    worker: RefCell<ModelWorker>,
     names: Vec<(String, Signature)>,
     runnable: PhantomData<R>,
 }
@@ -96,22 +98,62 @@ impl<R: Runnable> LocalMethod<'_, R> {
     /// # Errors
     /// As for a call to a runner, but for what has to do with queues and supervision. A panic is the caller's.
     pub fn run<I: IntoInputs, O: Outputs>(&self, inputs: I) -> Result<O, CallError> {
-        let (name, signature) = &self.runner.names[self.index];
-        function::check_types::<I::Inputs, O>(signature)
-            .map_err(|problem| CallError::invalid_input(format!("method \"{name}\": {problem}")))?;
-        let values = function::values(inputs.into_inputs(), signature)?;
+        let (values, signature) = self.inputs::<I, O>(inputs, false)?;
         let rows = signature.check_inputs(&values).map_err(CallError::invalid_input)?;
         if rows == 0 {
             let outputs = signature.empty_outputs().map_err(CallError::invalid_input)?;
             return O::from_values(outputs).map_err(|problem| MethodError::failed(problem).into());
         }
-        let input = CallInput { values, batching: signature.batching };
-        let parts = [Part { input: &input, rows: 0..rows }];
-        let mut worker = self.runner.worker.try_borrow_mut().map_err(|_| {
-            CallError::Method(MethodError::failed("a local method was called from within a local method"))
-        })?;
-        let outcome = worker.run(self.index, &parts)?.pop();
+        let input = CallInput::new(values, signature.batching);
+        let outcome = self.worker()?.run(self.index, &[Part { input: &input, rows: 0..rows }])?.pop();
         let outputs = outcome.ok_or_else(|| MethodError::failed("the runnable returned nothing"))??;
         O::from_values(outputs).map_err(|problem| MethodError::failed(problem).into())
+    }
+
+    /// Runs a method that streams on this thread, and has `each` take its chunks as they come, until there are no more, or
+    /// it breaks.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run).
+    pub fn stream<I: IntoInputs, O: Outputs>(
+        &self,
+        inputs: I,
+        mut each: impl FnMut(O) -> ControlFlow<()>,
+    ) -> Result<(), CallError> {
+        let (values, signature) = self.inputs::<I, O>(inputs, true)?;
+        signature.check_inputs(&values).map_err(CallError::invalid_input)?;
+        let input = CallInput::new(values, None);
+        let mut wrong = None;
+        let mut emit = |chunk| match O::from_values(chunk) {
+            Ok(chunk) => each(chunk),
+            Err(problem) => {
+                wrong = Some(problem);
+                ControlFlow::Break(())
+            }
+        };
+        self.worker()?.stream_into(self.index, &Part { input: &input, rows: 0..1 }, &mut emit)?;
+        wrong.map_or(Ok(()), |problem| Err(MethodError::failed(problem).into()))
+    }
+
+    /// The inputs of a call whose types are the method's, and which takes its answer as the method gives it.
+    fn inputs<I: IntoInputs, O: Outputs>(&self, inputs: I, as_stream: bool) -> Result<(Values, &Signature), CallError> {
+        let (name, signature) = &self.runner.names[self.index];
+        let check = || {
+            function::check_types::<I::Inputs, O>(signature)?;
+            match (signature.streams, as_stream) {
+                (true, false) => Err("it answers with a stream: call it with stream".to_owned()),
+                (false, true) => Err("it does not answer with a stream".to_owned()),
+                _ => Ok(()),
+            }
+        };
+        check().map_err(|problem| CallError::invalid_input(format!("method \"{name}\": {problem}")))?;
+        Ok((function::values(inputs.into_inputs(), signature)?, signature))
+    }
+
+    fn worker(&self) -> Result<RefMut<'_, ModelWorker>, CallError> {
+        self.runner
+            .worker
+            .try_borrow_mut()
+            .map_err(|_| CallError::Method(MethodError::failed("a local method was called from within a local method")))
     }
 }

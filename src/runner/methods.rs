@@ -7,9 +7,10 @@ use ekiden_actors::{MethodError, Part};
 
 use super::dynamic::Dynamic;
 use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
+use super::stream::{StreamFn, StreamFunction, Streams};
 use super::tensor;
 use crate::onnx::Given;
-use crate::serving::{Answer, CallInput};
+use crate::serving::{Answer, CallInput, Emit};
 use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
@@ -44,11 +45,17 @@ pub struct Methods<R> {
     declared: Vec<Declared<R>>,
 }
 
+/// What a method does.
+enum Body<R> {
+    Run(Box<dyn Run<R> + Send + Sync>),
+    Stream(Box<dyn Streams<R> + Send + Sync>),
+}
+
 struct Declared<R> {
     name: String,
     /// Of a method whose Rust types say nothing of its inputs and outputs.
     signature: Option<Signature>,
-    run: Box<dyn Run<R> + Send + Sync>,
+    body: Body<R>,
     input_slots: Vec<Slot>,
     output_slots: Vec<Slot>,
     inputs: Vec<NamedSpec>,
@@ -64,20 +71,47 @@ impl<R: 'static> Methods<R> {
 
     /// Adds a method. By itself it is not batchable, and its inputs and outputs are named after their kind and position.
     pub fn add<A: 'static, F: MethodFn<R, A>>(&mut self, name: impl Into<String>, function: F) -> MethodBuilder<'_> {
+        let body = Body::Run(Box::new(Function::new(function)));
+        let declared = self.declare(name.into(), body, F::Inputs::slots(), F::Output::slots());
+        let Declared { inputs, outputs, batching, warm_up, .. } = declared;
+        MethodBuilder { inputs, outputs, batching, warm_up }
+    }
+
+    /// Adds a method that answers with a stream: its function returns [`Chunks`](super::Chunks), and each chunk reaches the
+    /// caller as it comes. (Of a closure, Rust does not infer that what it returns borrows from the runnable: take a method.)
+    ///
+    /// It runs one call at a time, which holds its executor until the stream has ended, and is never run again where it
+    /// fails: chunks may have been read by then. `timeout_ms` and `batch_timeout_ms` are for the stream as a whole.
+    pub fn add_stream<A: 'static, F: StreamFn<R, A>>(
+        &mut self,
+        name: impl Into<String>,
+        function: F,
+    ) -> StreamBuilder<'_> {
+        let body = Body::Stream(Box::new(StreamFunction::new(function)));
+        let declared = self.declare(name.into(), body, F::Inputs::slots(), F::Output::slots());
+        StreamBuilder { inputs: &mut declared.inputs, outputs: &mut declared.outputs }
+    }
+
+    fn declare(
+        &mut self,
+        name: String,
+        body: Body<R>,
+        input_slots: Vec<Slot>,
+        output_slots: Vec<Slot>,
+    ) -> &mut Declared<R> {
         self.declared.push(Declared {
-            name: name.into(),
+            name,
             signature: None,
-            run: Box::new(Function::new(function)),
-            input_slots: F::Inputs::slots(),
-            output_slots: F::Output::slots(),
+            body,
+            input_slots,
+            output_slots,
             inputs: Vec::new(),
             outputs: Vec::new(),
             batching: None,
             warm_up: false,
         });
         let last = self.declared.len() - 1;
-        let Declared { inputs, outputs, batching, warm_up, .. } = &mut self.declared[last];
-        MethodBuilder { inputs, outputs, batching, warm_up }
+        &mut self.declared[last]
     }
 
     /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
@@ -85,17 +119,10 @@ impl<R: 'static> Methods<R> {
     where
         F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
     {
-        self.declared.push(Declared {
-            name: name.to_owned(),
-            signature: Some(signature),
-            run: Box::new(Dynamic(function)),
-            input_slots: Vec::new(),
-            output_slots: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            batching: None,
-            warm_up,
-        });
+        let body = Body::Run(Box::new(Dynamic(function)));
+        let declared = self.declare(name.to_owned(), body, Vec::new(), Vec::new());
+        declared.signature = Some(signature);
+        declared.warm_up = warm_up;
     }
 
     /// Checks the declarations.
@@ -128,18 +155,19 @@ impl<R> Declared<R> {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
         }
         if let Some(signature) = self.signature {
-            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run });
+            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, body: self.body });
         }
         if self.batching.is_some() && self.input_slots.is_empty() {
             return Err("a method without inputs has no rows, and cannot be batchable".to_owned());
         }
         let inputs = specs("input", self.inputs, &self.input_slots, self.batching.map(|b| b.input_dim))?;
         let outputs = specs("output", self.outputs, &self.output_slots, self.batching.map(|b| b.output_dim))?;
-        let signature = Signature { inputs, outputs, batching: self.batching };
+        let streams = matches!(self.body, Body::Stream(_));
+        let signature = Signature { inputs, outputs, batching: self.batching, streams };
         if self.warm_up {
             signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
         }
-        Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run })
+        Ok(Method { name: self.name, signature, warm_up: self.warm_up, body: self.body })
     }
 }
 
@@ -238,12 +266,33 @@ impl MethodBuilder<'_> {
     }
 }
 
+/// Describes a method that streams further.
+#[derive(Debug)]
+pub struct StreamBuilder<'a> {
+    inputs: &'a mut Vec<NamedSpec>,
+    outputs: &'a mut Vec<NamedSpec>,
+}
+
+impl StreamBuilder<'_> {
+    /// Describes the next input, in the order of the function's parameters: a [`TensorSpec`], or a name.
+    pub fn input(self, spec: impl Into<NamedSpec>) -> Self {
+        self.inputs.push(spec.into());
+        self
+    }
+
+    /// Describes the next output of each chunk: a [`TensorSpec`], or a name.
+    pub fn output(self, spec: impl Into<NamedSpec>) -> Self {
+        self.outputs.push(spec.into());
+        self
+    }
+}
+
 /// A method whose declaration has been checked.
 pub(crate) struct Method<R> {
     pub(crate) name: String,
     pub(crate) signature: Signature,
     pub(crate) warm_up: bool,
-    run: Box<dyn Run<R> + Send + Sync>,
+    body: Body<R>,
 }
 
 impl<R> Method<R> {
@@ -253,8 +302,25 @@ impl<R> Method<R> {
         parts: &[Part<'_, CallInput>],
         device: &Device,
     ) -> Result<Answer, MethodError> {
-        let mut answer = self.run.run(runnable, parts, &Place { device, signature: &self.signature })?;
+        let Body::Run(run) = &self.body else {
+            return Err(MethodError::failed("the method answers with a stream").before_run());
+        };
+        let mut answer = run.run(runnable, parts, &Place { device, signature: &self.signature })?;
         tensor::restore_scalars(&mut answer.outputs, &self.signature.outputs);
         Ok(answer)
+    }
+
+    /// Has `emit` take each chunk of a stream.
+    pub(super) fn stream(
+        &self,
+        runnable: &R,
+        call: &Part<'_, CallInput>,
+        device: &Device,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), MethodError> {
+        let Body::Stream(stream) = &self.body else {
+            return Err(MethodError::failed("the method does not answer with a stream").before_run());
+        };
+        stream.stream(runnable, call, &Place { device, signature: &self.signature }, emit)
     }
 }

@@ -1,7 +1,7 @@
 //! Runnables and runners: user code, and how it comes to run on its devices.
 //!
-//! In reading order: `runnable` (what users write), `data`, `function` and `methods` (the types, the functions and the
-//! declaration of its methods), `builder` (a runner in code), `system`, `resources` and `strategy` (from what the machine has
+//! In reading order: `runnable` (what users write), `data`, `function`, `stream` and `methods` (the types, the functions and
+//! the declaration of its methods), `builder` (a runner in code), `system`, `resources` and `strategy` (from what the machine has
 //! and a runner asks for to executors), `open`, `golden` and `pool` (the factory of supervisors, its check of GPUs, its
 //! threads), `typed` (handles for callers), `local` (without actors), `tensor` (between host arrays and Burn), `model` and
 //! `weights` (from saved models to runners and modules), `onnx` (files that need no code).
@@ -21,6 +21,7 @@ mod resources;
 mod rows;
 mod runnable;
 mod strategy;
+mod stream;
 mod system;
 mod tensor;
 mod typed;
@@ -30,14 +31,15 @@ pub use builder::{MethodConfig, Runner};
 pub use data::{Data, InputBatch, Json, Kind, ReadBack};
 pub use function::{InputParts, Inputs, MethodFn, Outputs, Slot};
 pub use local::{LocalError, LocalMethod, LocalRunner};
-pub use methods::{MethodBuilder, Methods, NamedSpec};
+pub use methods::{MethodBuilder, Methods, NamedSpec, StreamBuilder};
 pub use onnx::{Onnx, OnnxParams};
 pub use resources::{CustomResource, Granted, ResourceError, Resources};
 pub use rows::Rows;
 pub use runnable::{OpenContext, ResourceKind, Runnable};
 pub use strategy::{DefaultStrategy, Plan, PlanError, Request, Strategy, Support};
+pub use stream::{Chunks, StreamFn};
 pub use system::{Adapter, Inquiry, System};
-pub use typed::{IntoInputs, Method, TypeMismatch};
+pub use typed::{IntoInputs, Method, Streamed, TypeMismatch};
 pub use weights::{Weights, WeightsError, WeightsMismatch};
 
 pub(crate) use methods::Method as DeclaredMethod;

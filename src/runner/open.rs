@@ -13,7 +13,7 @@ use super::{OpenContext, ResourceKind, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, DeviceMemory, Model, ModelWorker, Setup};
+use crate::serving::{Answer, CallInput, DeviceMemory, Emit, Model, ModelWorker, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
@@ -68,20 +68,35 @@ pub(crate) struct Opened<R> {
     memory: Option<Arc<DeviceMemory>>,
 }
 
+impl<R> Opened<R> {
+    fn method(&self, method: usize) -> Result<&Method<R>, MethodError> {
+        self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))
+    }
+
+    fn look_at_memory(&self) {
+        if let Some(memory) = &self.memory
+            && let Some((in_use, reserved)) = device::memory(&self.device)
+        {
+            memory.found(in_use, reserved);
+        }
+    }
+}
+
 impl<R: 'static> Model for Opened<R> {
     fn signature(&self, method: usize) -> Option<&Signature> {
         self.methods.get(method).map(|method| &method.signature)
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
-        let method = self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))?;
-        let answer = method.run(&self.runnable, parts, &self.device).map_err(device::recognise);
-        if let Some(memory) = &self.memory
-            && let Some((in_use, reserved)) = device::memory(&self.device)
-        {
-            memory.found(in_use, reserved);
-        }
+        let answer = self.method(method)?.run(&self.runnable, parts, &self.device).map_err(device::recognise);
+        self.look_at_memory();
         Ok(answer?)
+    }
+
+    fn stream(&mut self, method: usize, call: &Part<'_, CallInput>, emit: &mut Emit<'_>) -> Result<(), RunError> {
+        let streamed = self.method(method)?.stream(&self.runnable, call, &self.device, emit);
+        self.look_at_memory();
+        Ok(streamed.map_err(device::recognise)?)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {

@@ -1,14 +1,18 @@
 //! Typed handles: Rust types in, Rust types out.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ekiden_actors::{CallError, CallOptions, MethodError, Priority};
+use futures_core::Stream;
 
 use super::data::Data;
 use super::function::{self, Inputs, Outputs};
-use crate::serving::MethodHandle;
+use crate::serving::{Blocking, ChunkStream, MethodHandle};
 
 /// What a caller gives a method: one [`Data`], a tuple of several, or `()` for none.
 pub trait IntoInputs: Send + 'static {
@@ -100,6 +104,51 @@ impl<I: IntoInputs, O: Outputs> Method<I, O> {
     pub fn run(&self, inputs: I) -> Result<O, CallError> {
         let inputs = function::values(inputs.into_inputs(), self.handle.signature())?;
         from_values(self.handle.run(inputs, self.options)?)
+    }
+
+    /// Calls a method that streams: each chunk is an `O`. Dropping the stream cancels the call.
+    ///
+    /// # Errors
+    /// The call's [`CallError`], where it is refused at once. Of what happens later, the stream tells.
+    pub fn stream(&self, inputs: I) -> Result<Streamed<O>, CallError> {
+        let inputs = function::values(inputs.into_inputs(), self.handle.signature())?;
+        Ok(Streamed { chunks: self.handle.stream(inputs, self.options)?, types: PhantomData })
+    }
+}
+
+/// The answer to a call of a method that streams: chunks as they come, and then, if the call failed, one error. See
+/// [`ChunkStream`].
+#[derive(Debug)]
+#[must_use = "dropping a stream cancels its call"]
+pub struct Streamed<O> {
+    chunks: ChunkStream,
+    types: PhantomData<fn() -> O>,
+}
+
+impl<O: Outputs> Streamed<O> {
+    /// The next chunk; `None` after the last one.
+    ///
+    /// # Errors
+    /// The call's [`CallError`], once, after the chunks that there were.
+    pub async fn next(&mut self) -> Option<Result<O, CallError>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The same for a thread, which is blocked until each chunk is there.
+    ///
+    /// # Errors
+    /// [`CallError::InsideRuntime`] in any thread that belongs to a tokio runtime.
+    pub fn blocking(self) -> Result<Blocking<Self>, CallError> {
+        Blocking::new(self)
+    }
+}
+
+impl<O: Outputs> Stream for Streamed<O> {
+    type Item = Result<O, CallError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunk = Pin::new(&mut self.get_mut().chunks).poll_next(cx);
+        chunk.map(|chunk| chunk.map(|chunk| from_values(chunk?)))
     }
 }
 

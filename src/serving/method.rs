@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
-use super::{CallInput, ModelWorker};
+use super::chunks;
+use super::{CallInput, ChunkStream, ModelWorker};
 use crate::metrics::{Counts, Statistics};
 use crate::value::{Buckets, Signature, Values};
 
@@ -91,9 +92,30 @@ impl MethodHandle {
     /// running anything.
     ///
     /// # Errors
-    /// The call's [`CallError`].
+    /// The call's [`CallError`]; [`CallError::InvalidInput`] if the method streams: see [`stream`](Self::stream).
     pub async fn async_run(&self, inputs: Values, options: CallOptions) -> Result<Values, CallError> {
         self.submit(inputs, |input, rows| self.handle.call(input, rows, options))?.outputs().await
+    }
+
+    /// Calls a method that streams: see [`Signature::streams`]. The call is queued when this returns, and holds its executor
+    /// until the stream has ended, or is dropped.
+    ///
+    /// # Errors
+    /// The call's [`CallError`], where it is refused at once; [`CallError::InvalidInput`] if the method does not stream. Of
+    /// what happens later, the stream tells.
+    pub fn stream(&self, inputs: Values, options: CallOptions) -> Result<ChunkStream, CallError> {
+        self.submit_stream(inputs, |input, rows| self.handle.call(input, rows, options))
+    }
+
+    /// As [`MethodHandle::stream`]; the call is queued with the others of `group`.
+    pub(crate) fn stream_in(
+        &self,
+        group: &mut Group<ModelWorker>,
+        inputs: Values,
+        options: CallOptions,
+        announced: Option<Announced>,
+    ) -> Result<ChunkStream, CallError> {
+        self.submit_stream(inputs, |input, rows| Ok(group.call(&self.handle, input, rows, options, announced)))
     }
 
     /// Says that a call is about to come, whose inputs are still being received.
@@ -137,19 +159,41 @@ impl MethodHandle {
         inputs: Values,
         call: impl FnOnce(CallInput, NonZeroUsize) -> Result<Reply<ModelWorker>, CallError>,
     ) -> Result<Submitted, CallError> {
-        let refused = |problem: String| {
-            let error = CallError::invalid_input(problem);
-            self.refuse(&error);
-            error
-        };
+        let rows = self.check(&inputs, false)?;
         let signature = &self.about.signature;
-        let rows = signature.check_inputs(&inputs).map_err(refused)?;
         let Some(rows) = NonZeroUsize::new(rows) else {
-            let outputs = signature.empty_outputs().map_err(refused)?;
+            let outputs = signature.empty_outputs().map_err(|problem| self.refused(problem))?;
             return self.handle.call_without_rows().map(|()| Submitted::Answered(outputs));
         };
-        let input = CallInput { values: inputs, batching: signature.batching };
-        call(input, rows).map(Submitted::Queued)
+        call(CallInput::new(inputs, signature.batching), rows).map(Submitted::Queued)
+    }
+
+    fn submit_stream(
+        &self,
+        inputs: Values,
+        call: impl FnOnce(CallInput, NonZeroUsize) -> Result<Reply<ModelWorker>, CallError>,
+    ) -> Result<ChunkStream, CallError> {
+        self.check(&inputs, true)?;
+        let (sender, receiver) = chunks::channel(chunks::PATIENCE);
+        let input = CallInput { chunks: Some(sender), ..CallInput::new(inputs, None) };
+        call(input, NonZeroUsize::MIN).map(|reply| ChunkStream::new(reply, receiver))
+    }
+
+    /// How many rows a call has that takes its answer as a stream, or as one.
+    fn check(&self, inputs: &Values, as_stream: bool) -> Result<usize, CallError> {
+        let (name, signature) = (self.name(), self.signature());
+        match (signature.streams, as_stream) {
+            (true, false) => Err(self.refused(format!("method \"{name}\" answers with a stream: call it with stream"))),
+            (false, true) => Err(self.refused(format!("method \"{name}\" does not answer with a stream"))),
+            _ => signature.check_inputs(inputs).map_err(|problem| self.refused(problem)),
+        }
+    }
+
+    /// What a call is told, and counted for, that does not fit.
+    fn refused(&self, problem: String) -> CallError {
+        let error = CallError::invalid_input(problem);
+        self.refuse(&error);
+        error
     }
 }
 

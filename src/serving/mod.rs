@@ -3,9 +3,11 @@
 //! Nothing here knows what a runnable computes with, nor how calls come in: a call is [`Values`](crate::value::Values)
 //! in and out. The HTTP API and the embedding API both stand on this.
 
+mod chunks;
 mod memory;
 mod method;
 mod reload;
+mod stream;
 mod table;
 mod worker;
 
@@ -14,6 +16,8 @@ pub use memory::DeviceMemory;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
+pub(crate) use stream::Emit;
+pub use stream::{Blocking, ChunkStream};
 pub(crate) use table::Ending;
 pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Setup};
 

@@ -7,6 +7,8 @@ use ekiden_actors::{
     CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker, guarded,
 };
 
+use super::chunks::ChunkSender;
+use super::stream::Emit;
 use crate::value::{Batching, Buckets, Shape, Signature, Value, Values, gather};
 
 /// What a run of a method came to.
@@ -32,6 +34,12 @@ pub(crate) trait Model {
     /// Runs `method` once on the rows of all `parts`.
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError>;
 
+    /// Runs a `method` that streams on one call, and has `emit` take each chunk as it comes, until there are no more, or
+    /// it breaks.
+    fn stream(&mut self, _method: usize, _call: &Part<'_, CallInput>, _emit: &mut Emit<'_>) -> Result<(), RunError> {
+        Err(MethodError::failed("streams are not possible here").into())
+    }
+
     /// What a panic of a run with this message was the end of.
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
         Exit::Panicked(message)
@@ -56,9 +64,16 @@ pub(crate) trait Model {
 pub(crate) struct CallInput {
     pub(crate) values: Values,
     pub(crate) batching: Option<Batching>,
+    /// Where the chunks go, if the method streams.
+    pub(crate) chunks: Option<ChunkSender>,
 }
 
 impl CallInput {
+    /// Of a call that has one answer.
+    pub(crate) fn new(values: Values, batching: Option<Batching>) -> Self {
+        Self { values, batching, chunks: None }
+    }
+
     /// How many rows it has, as far as that can be told.
     fn rows(&self) -> usize {
         match (self.values.first(), self.batching) {
@@ -143,8 +158,7 @@ impl ModelWorker {
     /// Runs batches of zeros: once for what happens the first time only, then as often as it takes for a cost.
     fn warm(&mut self, method: usize, rows: usize, ran: &mut dyn FnMut(WarmRun)) -> Result<(), RunError> {
         let signature = self.model.signature(method).ok_or_else(no_method)?;
-        let batching = signature.batching;
-        let input = CallInput { values: signature.zeros(rows).map_err(MethodError::failed)?, batching };
+        let input = CallInput::new(signature.zeros(rows).map_err(MethodError::failed)?, signature.batching);
         let parts = [Part { input: &input, rows: 0..rows }];
         self.run(method, &parts)?;
         for _ in 0..WARM_RUNS {
@@ -220,6 +234,11 @@ impl Worker for ModelWorker {
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
+        if let [call] = parts
+            && let Some(chunks) = &call.input.chunks
+        {
+            return self.run_stream(method, call, chunks);
+        }
         let buckets = self.setups.get(method).map(|setup| &setup.buckets).filter(|buckets| !buckets.sizes().is_empty());
         let Some(buckets) = buckets else { return self.run_as_they_are(method, parts) };
         let rows = parts.iter().map(|part| part.rows.len()).sum();

@@ -20,6 +20,8 @@ pub struct Signature {
     pub outputs: Vec<ValueSpec>,
     /// How calls are batched; `None` for a method that is run once per call.
     pub batching: Option<Batching>,
+    /// Whether a call is answered with a stream of such outputs, as they come, and not with one of them.
+    pub streams: bool,
 }
 
 impl Signature {

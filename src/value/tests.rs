@@ -136,6 +136,7 @@ fn signatures_count_rows_and_name_what_does_not_fit() {
         inputs: vec![TensorSpec::i32("x", [None, None]).into(), ValueSpec::List("words".into())],
         outputs: vec![TensorSpec::i32("y", [None]).into()],
         batching,
+        streams: false,
     };
     let along = |input_dim, output_dim| signature(Some(Batching { input_dim, output_dim }));
     let words = |count| Value::List(vec!["a".into(); count]);

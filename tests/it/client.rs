@@ -76,6 +76,15 @@ impl Client {
     }
 
     pub fn receive(&mut self) -> Response {
+        let mut response = self.receive_head();
+        let length = response.header("content-length").and_then(|length| length.parse().ok());
+        response.body = vec![0; length.expect("every answer has a length")];
+        self.stream.read_exact(&mut response.body).expect("the whole body");
+        response
+    }
+
+    /// Receives an answer up to its body, which is left to be received.
+    pub fn receive_head(&mut self) -> Response {
         let status_line = self.line();
         let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
@@ -85,11 +94,16 @@ impl Client {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut response = Response { status, headers, body: Vec::new() };
-        let length = response.header("content-length").and_then(|length| length.parse().ok());
-        response.body = vec![0; length.expect("every answer has a length")];
-        self.stream.read_exact(&mut response.body).expect("the whole body");
-        response
+        Response { status, headers, body: Vec::new() }
+    }
+
+    /// The next chunk of a body that comes in chunks; empty at its end, and `None` where it is broken off.
+    pub fn receive_chunk(&mut self) -> Option<String> {
+        let line = self.line();
+        let mut chunk = vec![0; usize::from_str_radix(&line, 16).ok()?];
+        self.stream.read_exact(&mut chunk).ok()?;
+        assert_eq!(self.line(), "", "a chunk ends with a line break");
+        Some(String::from_utf8(chunk).expect("text"))
     }
 
     fn line(&mut self) -> String {

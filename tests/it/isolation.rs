@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ekiden::app::AppBuilder;
 use ekiden::codec::json;
 use ekiden::prelude::*;
+use ekiden::runner::Streamed;
 use ekiden::value::Array;
 use ekiden::{App, CallOptions, StartError};
 use rustix::process::{Pid, Resource, Signal, getpid, getppid, getrlimit, kill_process};
@@ -80,6 +81,19 @@ impl Runnable for Perilous {
         methods
             .add("sum", |_: &Self, x: Array| Ok(x.to_vec::<f32>().unwrap_or_default().iter().sum::<f32>().to_string()));
         methods.add("negate", |_: &Self, x: Tensor<2>| Ok(-x)).batchable();
+        methods.add_stream("recite", Self::recite);
+        methods.add_stream("grow", Self::grow);
+    }
+}
+
+impl Perilous {
+    fn recite(&self, orders: Vec<String>) -> Result<Chunks<'_, String>, MethodError> {
+        Ok(Box::new(orders.into_iter().map(|order| obey(&order))))
+    }
+
+    /// Rows of twos, ever longer, until there are so many of them.
+    fn grow(&self, x: Tensor<1>) -> Result<Chunks<'_, Tensor<1>>, MethodError> {
+        Ok(Box::new((1..).map(move |times| Ok(x.clone().repeat_dim(0, times) * 2.0))))
     }
 }
 
@@ -157,6 +171,50 @@ fn call(app: &App, runner: &str, method: &str, body: &str) -> Result<String, Str
 fn order(app: &App, order: &str) -> Result<String, String> {
     let answer = call(app, "perilous", "obey", &serde_json::json!([order]).to_string())?;
     Ok(serde_json::from_str::<[String; 1]>(&answer).expect("one answer")[0].clone())
+}
+
+fn recite(app: &App, orders: &[&str]) -> Vec<Result<String, String>> {
+    let recite: Method<Vec<String>, String> =
+        app.runner("perilous").expect("the runner").method("recite").expect("the method");
+    let orders = orders.iter().map(|&order| order.to_owned()).collect();
+    let chunks = recite.stream(orders).and_then(Streamed::blocking).expect("it is taken");
+    chunks.map(|chunk| chunk.map_err(|error| error.to_string())).collect()
+}
+
+#[test]
+fn a_child_answers_with_streams() {
+    let app = started("");
+    let ok = |text: &str| Ok(text.to_owned());
+    assert_eq!(recite(&app, &["one", "two", "three"]), [ok("one"), ok("two"), ok("three")]);
+    assert_eq!(recite(&app, &[]), []);
+    let pid = order(&app, "pid");
+    assert_eq!(recite(&app, &["one", "refuse", "two"]), [ok("one"), Err("refused".to_owned())]);
+    assert_eq!(order(&app, "pid"), pid, "an error costs no process");
+    let killed = recite(&app, &["one", "kill", "two"]);
+    assert_eq!(killed[0], ok("one"));
+    let how = killed[1].as_ref().expect_err("it is killed");
+    assert!(killed.len() == 2 && how.contains("the call broke its executor") && how.contains("SIGKILL"), "{how}");
+    let panicked = recite(&app, &["one", "panic"]);
+    let how = panicked[1].as_ref().expect_err("it panics");
+    assert!(panicked.len() == 2 && how.contains("panicked: on purpose: told to"), "{how}");
+    assert_ne!(order(&app, "pid"), pid);
+}
+
+#[test]
+fn chunks_of_a_childs_stream_may_be_large_and_a_reader_may_have_had_enough() {
+    let app = started("");
+    let grow: Method<Tensor<1>, Tensor<1>> =
+        app.runner("perilous").expect("the runner").method("grow").expect("the method");
+    let pid = order(&app, "pid");
+    // In the message, and then through memory, while those that came before are held.
+    let x = Tensor::<1>::ones([2_000], &Device::flex());
+    let chunks = grow.stream(x).and_then(Streamed::blocking).expect("it is taken");
+    let chunks: Vec<Tensor<1>> = chunks.take(24).map(|chunk| chunk.expect("a chunk")).collect();
+    for (at, chunk) in chunks.into_iter().enumerate() {
+        let numbers = chunk.into_data().try_to_vec::<f32>().expect("floats");
+        assert_eq!(numbers, vec![2.0; 2_000 * (at + 1)]);
+    }
+    assert_eq!(order(&app, "pid"), pid, "it was stopped, and not killed");
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod refusals;
 mod reload;
 mod resources;
 mod rows;
+mod streams;
 mod supervision;
 mod support;
 mod tidy;

@@ -387,6 +387,36 @@ def test_stream_cancellation(client, server):
     assert counted(client, "types.json") == (runs, fails + 3)
 
 
+def test_many_answers(client):
+    """A method that streams has any number of them."""
+    assert client.get_model_config("types.count").config.model_transaction_policy.decoupled
+    with pytest.raises(InferenceServerException, match="ModelStreamInfer"):
+        client.infer("types.count", milliseconds(3))
+    answers = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+
+    def ask(number, **arguments):
+        client.async_stream_infer("types.count", milliseconds(number), request_id=str(number), **arguments)
+
+    def next():
+        result, error = answers.get(timeout=60)
+        if error:
+            return error.message()
+        assert result.get_response().id
+        last = result.get_response().parameters["triton_final_response"].bool_param
+        number = result.as_numpy("y")
+        return (None if number is None else int(number[0])), last
+
+    ask(3)
+    assert [next() for _ in range(3)] == [(0, False), (1, False), (2, False)]
+    ask(2, enable_empty_final_response=True)
+    assert [next() for _ in range(3)] == [(0, False), (1, False), (None, True)]
+    ask(2000)
+    assert [next() for _ in range(1001)] == [(number, False) for number in range(1000)] + ["a thousand is enough"]
+    client.stop_stream()
+    assert answers.empty()
+
+
 def test_stream_deadline(client):
     slow = Slow(client, 800)
     ended = threading.Event()

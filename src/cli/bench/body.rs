@@ -99,7 +99,7 @@ impl Method {
     fn signature(&self) -> Result<Signature, String> {
         let inputs: Result<Vec<ValueSpec>, String> = self.inputs.iter().map(Input::spec).collect();
         let batching = self.batch_dims.as_ref().map(|dims| Batching { input_dim: dims.input, output_dim: dims.output });
-        Ok(Signature { inputs: inputs?, outputs: Vec::new(), batching })
+        Ok(Signature { inputs: inputs?, outputs: Vec::new(), batching, streams: false })
     }
 
     fn body(&self, wish: &Wish) -> Result<Body, String> {
@@ -113,7 +113,8 @@ impl Method {
             Some(BodyFormat::Json) | None => Format::Json,
         };
         // What a server reads as inputs is written as another's outputs.
-        let written = Signature { inputs: Vec::new(), outputs: signature.inputs, batching: signature.batching };
+        let written =
+            Signature { inputs: Vec::new(), outputs: signature.inputs, batching: signature.batching, streams: false };
         let (found, bytes) = format.encode(&written, &values).map_err(|error| error.to_string())?;
         match wish.format {
             Some(_) if found != format => Err(format!("it does not take {}", format.media_type())),

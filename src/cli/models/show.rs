@@ -48,8 +48,9 @@ pub(super) fn page(model: &Model) -> String {
             true => format!(", batched along dimension {}", dims.input_dim),
             false => format!(", batched along dimensions {} and {}", dims.input_dim, dims.output_dim),
         });
+        let streams = if method.signature.streams { ", answers with a stream" } else { "" };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "\nmethod {}{}", method.method, batched.unwrap_or_default());
+        let _ = writeln!(text, "\nmethod {}{}{streams}", method.method, batched.unwrap_or_default());
         let (inputs, outputs) = (&method.signature.inputs, &method.signature.outputs);
         let spec = |which: &str, spec: &ekiden::value::ValueSpec| {
             ["".to_owned(), which.to_owned(), spec.name().to_owned(), spec.to_string()]
@@ -101,6 +102,7 @@ pub(super) fn as_json(model: &Model) -> Value {
         json!({
             "method": method.method,
             "batch_dims": signature.batching.map(|dims| json!({"input": dims.input_dim, "output": dims.output_dim})),
+            "stream": signature.streams,
             "inputs": signature.inputs.iter().map(spec).collect::<Vec<_>>(),
             "outputs": signature.outputs.iter().map(spec).collect::<Vec<_>>(),
         })

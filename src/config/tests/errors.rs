@@ -226,7 +226,7 @@ fn variables() {
     check_env(
         "EKIDEN__SERVER__BNID",
         "",
-        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, ADMIN_BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
+        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, ADMIN_BIND, GRPC_BIND, GRPC_ORDERS, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
     );
     check_env(
         "EKIDEN__SERVR__BIND",

@@ -71,11 +71,11 @@ fn every_key_of_the_file() {
     assert_eq!(config.runners.iter().map(|runner| runner.name.as_str()).collect::<Vec<_>>(), ["zebra", "ant"]);
 
     let zebra = &config.runners[0];
-    assert_eq!(zebra.origin.to_string(), "runners.toml:10");
+    assert_eq!(zebra.origin.to_string(), "runners.toml:12");
     assert_eq!(zebra.runnable(), "animal");
     assert_eq!(
         zebra.resources.cpu.as_ref().map(|cpu| (cpu.value, cpu.origin.to_string())),
-        Some((2.5, "runners.toml:12".into()))
+        Some((2.5, "runners.toml:14".into()))
     );
     assert_eq!(zebra.resources.nvidia_gpu.as_ref().map(|gpus| gpus.value.clone()), Some(NvidiaGpus::None));
     let resources: Vec<_> =

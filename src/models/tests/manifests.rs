@@ -15,7 +15,8 @@ fn least() -> String {
 
 fn full() -> Manifest {
     let spec = |name: &str, size| TensorSpec::f32(name, [None, Some(size)]).into();
-    let signature = |batching| Signature { inputs: vec![spec("x", 4)], outputs: vec![spec("y", 3)], batching };
+    let signature =
+        |batching| Signature { inputs: vec![spec("x", 4)], outputs: vec![spec("y", 3)], batching, streams: false };
     let others = Signature {
         inputs: vec![
             TensorSpec::any_rank("any", DType::BF16).into(),
@@ -25,6 +26,13 @@ fn full() -> Manifest {
         ],
         outputs: vec![ValueSpec::of_kind(ValueKind::Bytes, "image")],
         batching: Some(Batching { input_dim: 1, output_dim: 0 }),
+        streams: false,
+    };
+    let tokens = Signature {
+        inputs: vec![ValueSpec::of_kind(ValueKind::Text, "prompt")],
+        outputs: vec![ValueSpec::of_kind(ValueKind::Text, "token")],
+        batching: None,
+        streams: true,
     };
     let method = |method: &str, signature| MethodSignature { method: method.to_owned(), signature };
     let pair = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
@@ -38,6 +46,7 @@ fn full() -> Manifest {
         method("predict", signature(Some(Batching { input_dim: 0, output_dim: 0 }))),
         method("explain", signature(None)),
         method("others", others),
+        method("tokens", tokens),
     ];
     manifest
 }

@@ -10,7 +10,7 @@ use crate::value::{Array, DType, Shape, Signature, TensorSpec, TextsSpec, ValueK
 use super::tensors::raw;
 
 fn signature(inputs: Vec<ValueSpec>) -> Signature {
-    Signature { inputs, outputs: Vec::new(), batching: None }
+    Signature { inputs, outputs: Vec::new(), batching: None, streams: false }
 }
 
 /// Reads a request of one input, and returns it.

@@ -168,6 +168,7 @@ fn signature() -> Signature {
         inputs: vec![TensorSpec::i32("a", [None]).into(), TextsSpec::new("b", [None]).into()],
         outputs: vec![TensorSpec::f32("scores", [None, None]).into(), TextsSpec::new("names", [None]).into()],
         batching: Some(Batching { input_dim: 0, output_dim: 0 }),
+        streams: false,
     }
 }
 

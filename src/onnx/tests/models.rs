@@ -29,7 +29,7 @@ fn read(folder: &Path, stem: &str) -> Option<Value> {
     let dtypes = [DType::F32, DType::F64, DType::I64, DType::Bool, DType::F16, DType::I32, DType::U8, DType::I8];
     let array = dtypes.into_iter().find_map(|dtype| {
         let inputs = vec![TensorSpec::any_rank("x", dtype).into()];
-        npy::decode(&body, &Signature { inputs, outputs: Vec::new(), batching: None }).ok()
+        npy::decode(&body, &Signature { inputs, outputs: Vec::new(), batching: None, streams: false }).ok()
     });
     Some(array.expect("an array of a known dtype").remove(0))
 }

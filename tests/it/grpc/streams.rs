@@ -1,13 +1,57 @@
 //! `ModelStreamInfer`.
 
+use ekiden::grpc::inference::infer_parameter::ParameterChoice;
 use ekiden::grpc::inference::*;
+use ekiden::prelude::*;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use super::{Grpc, counts, request, text, waits};
+use super::{Grpc, bytes, counts, refused, request, text, waits};
 use crate::kit;
-use crate::support::{Gate, Made, PATIENCE, eventually};
+use crate::support::{Gate, Made, PATIENCE, block_on, eventually};
+
+/// Counts, from 0, and passes the gate before each number.
+struct Counter {
+    gate: Gate,
+}
+
+impl Runnable for Counter {
+    type Params = Gate;
+
+    fn open(ctx: &OpenContext<Gate>) -> Result<Self, OpenError> {
+        Ok(Self { gate: ctx.params().clone() })
+    }
+
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add_stream("count", Self::count).input("end").output("number");
+    }
+}
+
+impl Counter {
+    /// To the end, or for ever; at 3 it fails.
+    fn count(&self, end: String) -> Result<Chunks<'_, String>, MethodError> {
+        let end = end.parse().unwrap_or(usize::MAX);
+        Ok(Box::new((0..end).map(|number| {
+            self.gate.pass("count", 1);
+            if number == 3 { Err(MethodError::failed("three is too much")) } else { Ok(number.to_string()) }
+        })))
+    }
+}
+
+fn counter(gate: &Gate) -> App {
+    let runner = Runner::<Counter>::new(gate.clone()).name("kit").cpu(1.0);
+    block_on(App::builder().runner(runner).start()).expect("the app starts")
+}
+
+fn count(end: &str, wants_end: bool) -> ModelInferRequest {
+    let mut request = request("kit", "end", "BYTES", &[1], bytes(&[end]));
+    request.id = end.to_owned();
+    let choice = ParameterChoice::BoolParam(wants_end);
+    let parameter = InferParameter { parameter_choice: Some(choice) };
+    request.parameters.insert("triton_enable_empty_final_response".to_owned(), parameter);
+    request
+}
 
 /// A stream that is open: what is sent on it, and what comes back.
 struct Open<'a> {
@@ -101,6 +145,46 @@ fn a_stream_that_is_dropped_cancels_its_calls() {
 }
 
 #[test]
+fn a_method_that_streams_has_many_answers() {
+    let app = counter(&Gate::default());
+    let server = Grpc::start(&app);
+    refused(server.infer(count("2", false)), Code::InvalidArgument, &["model \"kit\"", "ModelStreamInfer"]);
+    let mut open = Open::new(&server);
+    let next = |open: &mut Open<'_>| {
+        let answer = server.runtime.block_on(open.answers.message()).expect("no failure").expect("an answer");
+        let response = answer.infer_response.expect("which one it is");
+        let last = response.parameters.get("triton_final_response").and_then(|last| last.parameter_choice.clone());
+        let raw = response.raw_output_contents.first().map(|raw| raw.to_vec());
+        (response.id, raw, last == Some(ParameterChoice::BoolParam(true)), answer.error_message)
+    };
+    let number = |id: &str, number: &str| (id.to_owned(), Some(bytes(&[number])), false, String::new());
+    open.send(count("2", false));
+    assert_eq!([next(&mut open), next(&mut open)], [number("2", "0"), number("2", "1")]);
+    open.send(count("1", true));
+    let end = ("1".to_owned(), None, true, String::new());
+    assert_eq!([next(&mut open), next(&mut open)], [number("1", "0"), end]);
+    open.send(count("5", true));
+    assert_eq!([next(&mut open), next(&mut open), next(&mut open)].map(|answer| answer.3), [""; 3]);
+    assert_eq!(next(&mut open), ("5".to_owned(), None, false, "three is too much".to_owned()));
+    open.send = None;
+    assert_eq!(open.next(), None);
+}
+
+#[test]
+fn whoever_leaves_a_stream_stops_the_method() {
+    let gate = Gate::closed();
+    let app = counter(&gate);
+    let server = Grpc::start(&app);
+    let open = Open::new(&server);
+    open.send(count("for ever", false));
+    gate.wait_for_someone();
+    drop(open);
+    // Some numbers may be made before the server hears of it; it would count for ever.
+    gate.open();
+    counts(&app, "count", "cancelled", 1.0);
+}
+
+#[test]
 fn a_stream_ends_when_the_server_has_finished() {
     let gate = Gate::closed();
     let mut server = Grpc::start(&kit::app(&gate, |runner| runner));
@@ -127,5 +211,5 @@ fn a_message_that_is_too_large_ends_the_stream() {
     assert_eq!(open.next(), ok("small"));
     open.send(text(&"large".repeat(100)));
     let answer = server.runtime.block_on(open.answers.message());
-    super::refused(answer, Code::ResourceExhausted, &["max_body_bytes = 100"]);
+    refused(answer, Code::ResourceExhausted, &["max_body_bytes = 100"]);
 }

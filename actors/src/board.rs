@@ -16,11 +16,12 @@ use crate::batch::{Batch, Entry, rows};
 use crate::call::Call;
 use crate::cost::Cost;
 use crate::due::Room;
-use crate::forecast::{Forecast, remaining};
+use crate::forecast::Forecast;
 use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
 use crate::queue::Queue;
 use crate::recovery::{Failure, Recovery, Trial, cut, halve, recovery};
+use crate::seat::{Running, Seat, Stuck, Tenure};
 use crate::triage::Scene;
 use crate::{CallError, Cap, MethodLimits, WarmRun, Worker};
 
@@ -37,28 +38,6 @@ pub(crate) enum Phase {
     Closed(Arc<str>),
 }
 
-/// One executor's place.
-enum Seat<W: Worker> {
-    /// Nobody sits there.
-    Vacant,
-    /// Its executor has nothing to do.
-    Idle,
-    /// Its executor has been woken, or is between two batches.
-    Awake,
-    /// Its executor waits for its turn on a device that it shares. It looks then, and nobody counts on it before.
-    StandingBy,
-    /// Its executor runs this, and since when.
-    Running(Arc<Batch<W>>, Instant),
-}
-
-/// One executor's hold on its seat. It ends when the supervisor takes the executor for gone, whether it is or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Tenure {
-    pub(crate) seat: usize,
-    /// Counted over all seats.
-    pub(crate) nth: u64,
-}
-
 /// What an executor does next.
 pub(crate) enum Next<W: Worker> {
     Run(Arc<Batch<W>>),
@@ -66,16 +45,6 @@ pub(crate) enum Next<W: Worker> {
     Idle,
     /// There is nothing left to do, and will not be.
     Retire,
-}
-
-/// An executor has run a batch for longer than it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stuck {
-    pub(crate) tenure: Tenure,
-    /// When that was found.
-    found: Instant,
-    /// How long it may.
-    pub(crate) timeout: Duration,
 }
 
 /// What the outside must do after an operation.
@@ -104,6 +73,15 @@ impl<W: Worker> Default for Effects<W> {
     fn default() -> Self {
         Self { wake: None, dismissed: Vec::new(), stuck: Vec::new(), alarms: Vec::new(), ended: Vec::new(), done: None }
     }
+}
+
+/// Whether executors have been given batches ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ahead {
+    Never,
+    Given,
+    /// Not any more: a device has not had the memory for two.
+    NoMemory,
 }
 
 struct Method<W: Worker> {
@@ -136,6 +114,7 @@ pub(crate) struct Board<W: Worker> {
     returned: VecDeque<Batch<W>>,
     /// How many charged ends of executors are forgiven, and the supervisor has not heard of it.
     forgiven: usize,
+    ahead: Ahead,
     /// Which share of the calls is refused for want of time, smoothed, since an executor last found nothing to do.
     refused: f64,
     /// In how many seconds each executor is free: room to reckon in.
@@ -161,6 +140,7 @@ impl<W: Worker> Board<W> {
             waking: None,
             returned: VecDeque::new(),
             forgiven: 0,
+            ahead: Ahead::Never,
             refused: 0.0,
             free_in: Vec::with_capacity(executors),
         }
@@ -227,7 +207,7 @@ impl<W: Worker> Board<W> {
             match seat {
                 Seat::Vacant => {}
                 Seat::Idle | Seat::Awake | Seat::StandingBy => self.free_in.push(first),
-                Seat::Running(batch, _) => self.free_in.push(batch.run.as_ref().map_or(0.0, |run| remaining(run, now))),
+                Seat::Running(running) => self.free_in.push(running.remaining(now)),
             }
         }
         if self.free_in.is_empty() {
@@ -244,10 +224,8 @@ impl<W: Worker> Board<W> {
     fn room(&self, free: usize, others_free: usize, now: Instant) -> Room {
         let mut room = Room { free, others_free, next_free: f64::INFINITY, last_free: 0.0 };
         for seat in &self.seats {
-            if let Seat::Running(batch, _) = seat
-                && let Some(run) = &batch.run
-            {
-                let remaining = remaining(run, now);
+            if let Some(running) = seat.running() {
+                let remaining = running.remaining(now);
                 room.next_free = room.next_free.min(remaining);
                 room.last_free = room.last_free.max(remaining);
             }
@@ -257,12 +235,12 @@ impl<W: Worker> Board<W> {
 
     /// Whether the executor of `seat` runs a batch.
     pub(crate) fn is_running(&self, seat: usize) -> bool {
-        matches!(self.seats[seat], Seat::Running(..))
+        self.seats[seat].running().is_some()
     }
 
     /// Whether a batch of `method` runs.
     fn runs(&self, method: usize) -> bool {
-        self.seats.iter().any(|seat| matches!(seat, Seat::Running(batch, _) if batch.method == method))
+        self.seats.iter().flat_map(Seat::batches).any(|batch| batch.method == method)
     }
 
     /// An executor asks for work, having finished what it ran.
@@ -271,14 +249,11 @@ impl<W: Worker> Board<W> {
             return Next::Retire;
         }
         let seat = tenure.seat;
-        let next = match self.take(now, effects) {
-            Some(mut batch) => {
-                batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
-                let batch = Arc::new(batch);
-                self.seats[seat] = Seat::Running(Arc::clone(&batch), now);
-                if let Some(end) = self.latest_end(batch.method, now) {
-                    self.set_alarm(batch.method, end, effects);
-                }
+        let next = match self.take_first(now, effects) {
+            Some(batch) => {
+                let batch = self.begin(batch, now);
+                self.seats[seat] = Seat::Running(Running::new(Arc::clone(&batch), now));
+                self.watch(batch.method, now, effects);
                 Next::Run(batch)
             }
             None if matches!(self.phase, Phase::Draining) => {
@@ -289,6 +264,71 @@ impl<W: Worker> Board<W> {
         };
         self.rouse_all(now, effects);
         next
+    }
+
+    /// An executor whose device has work asks for more to hand to it ahead: a full batch, where the calls that go first make
+    /// up one. What is not full may have company until the device is free, and loses nothing by waiting.
+    ///
+    /// What ends an executor ends all that it has been given, and nobody knows whose fault that was. So whatever is under
+    /// suspicion runs by itself, and so does what may run only once.
+    pub(crate) fn next_ahead(
+        &mut self,
+        tenure: Tenure,
+        now: Instant,
+        effects: &mut Effects<W>,
+    ) -> Option<Arc<Batch<W>>> {
+        let seat = tenure.seat;
+        let stays =
+            self.holds(tenure) && !self.released[seat] && !self.paused && !matches!(self.phase, Phase::Closed(_));
+        let is_wanted = self.returned.is_empty() && self.idle.is_empty() && self.waking.is_none();
+        if !stays || !is_wanted || self.ahead == Ahead::NoMemory {
+            return None;
+        }
+        let may_have_company = |batch: &Arc<Batch<W>>| batch.trial.is_none() && self.retries(batch.method);
+        if !self.seats[seat].running()?.batches().all(may_have_company) {
+            return None;
+        }
+        let batch = self.take_due(true, now, effects)?;
+        let batch = self.begin(batch, now);
+        if let Seat::Running(running) = &mut self.seats[seat] {
+            running.add(Arc::clone(&batch));
+        }
+        self.ahead = Ahead::Given;
+        Some(batch)
+    }
+
+    /// `batch` is given to an executor.
+    fn begin(&self, mut batch: Batch<W>, now: Instant) -> Arc<Batch<W>> {
+        batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
+        Arc::new(batch)
+    }
+
+    /// A device has begun with a batch of `method`: has it looked at when it must have ended.
+    fn watch(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
+        let timeout = self.methods[method].queue.limits().batch_timeout;
+        if let Some(end) = timeout.and_then(|timeout| now.checked_add(timeout)) {
+            self.set_alarm(method, end, effects);
+        }
+    }
+
+    fn retries(&self, method: usize) -> bool {
+        self.methods[method].queue.limits().retry
+    }
+
+    /// An executor has finished `batch`, however that went.
+    pub(crate) fn put_down(&mut self, tenure: Tenure, batch: &Batch<W>, now: Instant, effects: &mut Effects<W>) {
+        if !self.holds(tenure) || !self.is_running(tenure.seat) {
+            return;
+        }
+        let Seat::Running(running) = std::mem::replace(&mut self.seats[tenure.seat], Seat::Awake) else { return };
+        let (left, over) = running.without(batch, now);
+        effects.done = over;
+        let Some((running, has_turned)) = left else { return };
+        let method = running.first().method;
+        self.seats[tenure.seat] = Seat::Running(running);
+        if has_turned {
+            self.watch(method, now, effects);
+        }
     }
 
     /// An executor looks whose device is not free: what it does instead of waiting for it, if it does.
@@ -321,8 +361,7 @@ impl<W: Worker> Board<W> {
         match std::mem::replace(&mut self.seats[seat], Seat::Awake) {
             // The wake was meant for the executor that sat here before.
             Seat::Idle => self.idle.retain(|&idle| idle != seat),
-            Seat::Running(batch, _) => effects.done = Some(batch),
-            Seat::Vacant | Seat::Awake | Seat::StandingBy => {}
+            Seat::Vacant | Seat::Awake | Seat::StandingBy | Seat::Running(_) => {}
         }
         if self.waking == Some(seat) {
             self.waking = None;
@@ -395,10 +434,7 @@ impl<W: Worker> Board<W> {
         self.find_stuck(method, now, effects);
         let mut gone = Vec::new();
         let mut next = self.methods[method].queue.expire(now, &mut gone);
-        let running = self.seats.iter().filter_map(|seat| match seat {
-            Seat::Running(batch, _) => Some(batch.as_ref()),
-            _ => None,
-        });
+        let running = self.seats.iter().flat_map(Seat::batches).map(Arc::as_ref);
         for batch in running.chain(&self.returned).filter(|batch| batch.method == method) {
             let mut earliest = batch.run.as_ref().map_or(Some(now), |run| run.deadline);
             if earliest.is_some_and(|deadline| deadline <= now) {
@@ -423,15 +459,15 @@ impl<W: Worker> Board<W> {
         let Some(timeout) = self.methods[method].queue.limits().batch_timeout else { return };
         let mut next: Option<Instant> = None;
         for (seat, state) in self.seats.iter_mut().enumerate() {
-            let Seat::Running(batch, since) = state else { continue };
-            if batch.method != method {
+            let Seat::Running(running) = state else { continue };
+            if running.first().method != method {
                 continue;
             }
-            if now.saturating_duration_since(*since) >= timeout {
-                *since = now;
+            if now.saturating_duration_since(running.since) >= timeout {
+                running.since = now;
                 effects.stuck.push(Stuck { tenure: Tenure { seat, nth: self.holders[seat] }, found: now, timeout });
             }
-            next = [next, since.checked_add(timeout)].into_iter().flatten().min();
+            next = [next, running.since.checked_add(timeout)].into_iter().flatten().min();
         }
         if let Some(next) = next {
             self.set_alarm(method, next, effects);
@@ -441,16 +477,11 @@ impl<W: Worker> Board<W> {
     /// Whether it still runs the batch that it was found with.
     pub(crate) fn is_stuck(&self, stuck: &Stuck) -> bool {
         self.holds(stuck.tenure)
-            && matches!(self.seats[stuck.tenure.seat], Seat::Running(_, since) if since == stuck.found)
-    }
-
-    /// When a batch of `method` that starts now must have ended.
-    fn latest_end(&self, method: usize, now: Instant) -> Option<Instant> {
-        self.methods[method].queue.limits().batch_timeout.and_then(|timeout| now.checked_add(timeout))
+            && self.seats[stuck.tenure.seat].running().is_some_and(|running| running.since == stuck.found)
     }
 
     /// An executor has ended, or is taken for gone. What it ran, if anything, is handed back.
-    pub(crate) fn leave(&mut self, seat: usize, effects: &mut Effects<W>) -> Option<Arc<Batch<W>>> {
+    pub(crate) fn leave(&mut self, seat: usize, effects: &mut Effects<W>) -> Vec<Arc<Batch<W>>> {
         let next = self.next_tenure(seat);
         self.hand_over(next);
         self.idle.retain(|&idle| idle != seat);
@@ -460,9 +491,28 @@ impl<W: Worker> Board<W> {
             self.wake_one(effects);
         }
         match left {
-            Seat::Running(batch, _) => Some(batch),
-            Seat::Vacant | Seat::Idle | Seat::Awake | Seat::StandingBy => None,
+            Seat::Running(running) => running.into_batches().collect(),
+            Seat::Vacant | Seat::Idle | Seat::Awake | Seat::StandingBy => Vec::new(),
         }
+    }
+
+    /// Has what an executor that was lost had been given run again, or answers it. Whether its end is one that a trial can
+    /// afford.
+    pub(crate) fn lose(&mut self, batches: &[Arc<Batch<W>>], cause: &str, effects: &mut Effects<W>) -> bool {
+        if let [batch] = batches {
+            return self.recover(batch, Failure::Crash(cause.into()), effects);
+        }
+        let mut searches: Option<Arc<Trial>> = None;
+        for batch in batches {
+            // It may have been an accident in the company of another: each is looked into by itself.
+            let calls = batch.entries.len();
+            let trial = Arc::new(searches.as_ref().map_or_else(|| Trial::new(calls), |first| first.beside(calls)));
+            let entries = self.remaining(batch.method, &batch.entries, effects);
+            self.give_back(batch, Some(&trial), 0, (entries, Vec::new()));
+            searches.get_or_insert(trial);
+        }
+        self.wake_for_returned(effects);
+        false
     }
 
     /// Learns from a batch that ran for nobody.
@@ -471,14 +521,20 @@ impl<W: Worker> Board<W> {
     }
 
     /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.
-    pub(crate) fn ran(&mut self, tenure: Tenure, batch: &Batch<W>, execution: Duration, effects: &mut Effects<W>) {
+    pub(crate) fn ran(
+        &mut self,
+        tenure: Tenure,
+        batch: &Batch<W>,
+        execution: Duration,
+        now: Instant,
+        effects: &mut Effects<W>,
+    ) {
         if !self.holds(tenure) {
             return;
         }
+        self.put_down(tenure, batch, now, effects);
         let method = &mut self.methods[batch.method];
-        if let Some(run) = &batch.run {
-            method.queue.observe(batch.shape(), batch.rows(), execution, run.started + execution);
-        }
+        method.queue.observe(batch.shape(), batch.rows(), execution, now);
         let most = method.queue.limits().max_batch_size.get();
         method.queue.caps().succeeded(batch.shape(), batch.rows(), most);
         self.forgiven += std::mem::take(&mut method.unproven);
@@ -497,9 +553,11 @@ impl<W: Worker> Board<W> {
         let crashes = batch.crashes + u32::from(is_crash && batch.entries.len() == 1);
         let entries = self.remaining(batch.method, &batch.entries, effects);
         let rest = self.remaining(batch.method, &batch.rest, effects);
-        let retry = self.methods[batch.method].queue.limits().retry;
+        let retry = self.retries(batch.method);
+        let is_crowded = matches!(failure, Failure::OutOfMemory(_)) && self.ahead == Ahead::Given;
         let recovery = match self.phase {
             Phase::Closed(_) => Recovery::Answer,
+            _ if is_crowded => Recovery::Alone,
             // By all calls that ran: whose caller has gone since may be the one to blame.
             _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, batch.trial.is_some(), retry),
         };
@@ -521,6 +579,10 @@ impl<W: Worker> Board<W> {
                 for piece in cut(entries, cap) {
                     self.give_back(batch, batch.trial.as_ref(), 0, (piece, Vec::new()));
                 }
+            }
+            Recovery::Alone => {
+                self.ahead = Ahead::NoMemory;
+                self.give_back(batch, batch.trial.as_ref(), batch.crashes, (entries, Vec::new()));
             }
             Recovery::Again => self.give_back(batch, Some(&trial), crashes, (entries, Vec::new())),
             Recovery::Halve => self.give_back(batch, Some(&trial), 0, halve(entries)),
@@ -586,6 +648,7 @@ impl<W: Worker> Board<W> {
             method.unproven = 0;
         }
         self.forgiven = 0;
+        self.ahead = Ahead::Never;
         let vacant = self.seats.iter().map(|_| Seat::Vacant).collect();
         std::mem::replace(&mut self.seats, vacant)
     }
@@ -597,11 +660,9 @@ impl<W: Worker> Board<W> {
         for batch in self.returned.drain(..) {
             batch.entries.into_iter().chain(batch.rest).for_each(|entry| end(batch.method, entry.call));
         }
-        for seat in &self.seats {
-            if let Seat::Running(batch, _) = seat {
-                let entries = batch.entries.iter().chain(&batch.rest);
-                entries.for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
-            }
+        for batch in self.seats.iter().flat_map(Seat::batches) {
+            let entries = batch.entries.iter().chain(&batch.rest);
+            entries.for_each(|entry| end(batch.method, Arc::clone(&entry.call)));
         }
         for (at, method) in self.methods.iter_mut().enumerate() {
             let mut left = Vec::new();
@@ -631,10 +692,8 @@ impl<W: Worker> Board<W> {
 
     /// Rows of `method` that wait.
     pub(crate) fn queued(&self, method: usize) -> usize {
-        let running = self.seats.iter().filter_map(|seat| match seat {
-            Seat::Running(batch, _) if batch.method == method => Some(rows(&batch.rest)),
-            _ => None,
-        });
+        let running = self.seats.iter().flat_map(Seat::batches).filter(|batch| batch.method == method);
+        let running = running.map(|batch| rows(&batch.rest));
         let returned = self.returned.iter().filter(|batch| batch.method == method);
         let returned = returned.map(|batch| batch.rows() + rows(&batch.rest));
         self.methods[method].queue.rows() + running.chain(returned).sum::<usize>()
@@ -675,7 +734,8 @@ impl<W: Worker> Board<W> {
         waiting.map(|method| method.queue.backlog(self.seats.len())).fold(Duration::ZERO, Duration::saturating_add)
     }
 
-    fn take(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
+    /// The batch to run next: one that is run again, or the first that is due.
+    fn take_first(&mut self, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
         if self.paused {
             return None;
         }
@@ -693,6 +753,11 @@ impl<W: Worker> Board<W> {
                 self.returned.push_front(batch);
             }
         }
+        self.take_due(false, now, effects)
+    }
+
+    /// The first batch that is due, if there is one; with `ahead`, if it is one to hand to a device ahead.
+    fn take_due(&mut self, ahead: bool, now: Instant, effects: &mut Effects<W>) -> Option<Batch<W>> {
         let mut gone = Gone::new();
         loop {
             // The executor that asks is none of the idle ones.
@@ -701,6 +766,9 @@ impl<W: Worker> Board<W> {
             let (_, method) = due.min()?;
             let pressure = self.pressure();
             let queue = &mut self.methods[method].queue;
+            if ahead && !(queue.limits().retry && queue.is_full(now, &room)) {
+                return None;
+            }
             let max_rows = queue.limits().max_batch_size.get();
             let scene = Scene { max_rows, others_free: self.idle.len(), pressure };
             let batch = queue.take(now, &room, &scene, &mut gone);

@@ -11,11 +11,12 @@ use actix::{Addr, WeakRecipient};
 use crate::announced::Announced;
 use crate::batch::Batch;
 use crate::batcher::{Alarm, Batcher};
-use crate::board::{Board, Effects, Next, Phase, Stuck, Tenure};
+use crate::board::{Board, Effects, Next, Phase};
 use crate::call::{Call, Ended, Wakers};
 use crate::cost::Cost;
 use crate::executor::{Executor, Wake};
 use crate::recovery::{Failure, Toll};
+use crate::seat::{Stuck, Tenure};
 use crate::shared::{Claim, Party};
 use crate::supervisor::FoundStuck;
 use crate::{BatchReport, CallError, Cap, MethodLimits, Observer, Outcomes, WarmRun, Worker};
@@ -100,6 +101,14 @@ impl<W: Worker> Desk<W> {
         next
     }
 
+    /// What an executor hands to its device ahead, while that has work; `None`: nothing yet.
+    pub(crate) fn next_ahead(&self, tenure: Tenure) -> Option<Arc<Batch<W>>> {
+        let mut effects = Effects::default();
+        let next = self.board().next_ahead(tenure, Instant::now(), &mut effects);
+        self.carry_out(effects);
+        next
+    }
+
     /// What an executor does that has to wait for its device's turn; `None`: it waits.
     pub(crate) fn stand_by(&self, tenure: Tenure) -> Option<Next<W>> {
         let mut effects = Effects::default();
@@ -148,7 +157,7 @@ impl<W: Worker> Desk<W> {
         drop(wakers);
         let execution = ended.saturating_duration_since(started);
         let mut effects = Effects::default();
-        self.board().ran(tenure, batch, execution, &mut effects);
+        self.board().ran(tenure, batch, execution, ended, &mut effects);
         self.carry_out(effects);
         let waits: Vec<Duration> =
             batch.entries.iter().map(|entry| started.saturating_duration_since(entry.call.arrived)).collect();
@@ -179,6 +188,7 @@ impl<W: Worker> Desk<W> {
         let mut board = self.board();
         // Else that has been done.
         if board.holds(tenure) {
+            board.put_down(tenure, batch, Instant::now(), &mut effects);
             board.recover(batch, failure, &mut effects);
         }
         drop(board);
@@ -192,8 +202,7 @@ impl<W: Worker> Desk<W> {
         let mut board = self.board();
         let tenure = board.tenure(seat);
         let left = board.leave(seat, &mut effects);
-        let is_free =
-            left.as_ref().is_some_and(|batch| board.recover(batch, Failure::Crash(cause.into()), &mut effects));
+        let is_free = board.lose(&left, cause, &mut effects);
         let forgiven = board.take_forgiven();
         drop(board);
         self.carry_out(effects);

@@ -1,5 +1,6 @@
 //! The actor of one worker, alone on its arbiter and its thread: it runs batches until it is told to stop.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,10 +8,11 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, System
 use tokio::sync::oneshot;
 
 use crate::batch::Batch;
-use crate::board::{Next, Tenure};
+use crate::board::Next;
 use crate::desk::Desk;
 use crate::guard::guarded;
 use crate::recovery::Failure;
+use crate::seat::Tenure;
 use crate::shared::Claim;
 use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Part, RunError, Worker};
 
@@ -26,7 +28,21 @@ pub(crate) struct Executor<W: Worker> {
     claim: Option<Claim>,
     /// Gone once it has panicked, or the executor has retired.
     worker: Option<Box<W>>,
+    /// What the device has been handed, in that order.
+    launched: VecDeque<Launched<W>>,
+    /// When the device last finished something.
+    finished: Option<Instant>,
     end: Option<oneshot::Sender<End<W>>>,
+}
+
+/// Nothing in it is ever pinned.
+impl<W: Worker> Unpin for Executor<W> {}
+
+/// A batch that has been handed to the device.
+struct Launched<W: Worker> {
+    batch: Arc<Batch<W>>,
+    work: W::Launched,
+    at: Instant,
 }
 
 /// How an executor's actor ended, and the worker that it leaves behind.
@@ -59,9 +75,7 @@ pub(crate) fn live<F: Factory>(
         Err(message) => End { exit: Exit::Panicked(message), worker: None },
         Ok(Err(error)) => End { exit: error.into_exit(), worker: None },
         Ok(Ok((kill, worker))) => {
-            run(Executor { desk, tenure, claim: None, worker: Some(Box::new(worker)), end: None }, |address| {
-                report(Event::Ready(address, kill));
-            })
+            run(Executor::new(desk, tenure, worker), |address| report(Event::Ready(address, kill)))
         }
     };
     if exit == Exit::Drained {
@@ -125,19 +139,28 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
             if let Some(exit) = self.worker.as_ref().and_then(|worker| worker.lost()) {
                 break exit;
             }
-            match self.next() {
+            let next = if self.launched.is_empty() { self.next() } else { self.next_ahead() };
+            // It may panic anywhere: what has not been answered then is run again, and so it is where the worker is lost.
+            let step = match next {
+                Next::Run(batch) => guarded(|| self.launch(batch)),
+                Next::Idle | Next::Retire if !self.launched.is_empty() => guarded(|| self.finish()),
                 Next::Idle => return,
                 Next::Retire => break Exit::Drained,
-                Next::Run(batch) => match guarded(|| self.run(&batch)) {
-                    Ok(Ok(())) => {}
-                    Ok(Err(Exit::Panicked(message))) | Err(message) => break self.exit_of_panic(message),
-                    Ok(Err(exit)) => break exit,
-                },
+            };
+            match step {
+                Ok(Ok(())) => {}
+                Ok(Err(Exit::Panicked(message))) | Err(message) => break self.exit_of_panic(message),
+                Ok(Err(exit)) => break exit,
             }
         };
         ctx.stop();
         // Whatever takes long now, others have the device meanwhile.
         self.claim = None;
+        // What has been launched is the worker's, and goes before it.
+        let launched = std::mem::take(&mut self.launched);
+        if let Err(message) = guarded(|| drop(launched)) {
+            tracing::warn!(%message, "a worker's batches panicked while they were dropped");
+        }
         if let Some(sender) = self.end.take() {
             // Nobody listens only when the thread is being torn down.
             let _ = sender.send(End { exit, worker: self.worker.take() });
@@ -146,6 +169,11 @@ impl<W: Worker> Handler<Wake> for Executor<W> {
 }
 
 impl<W: Worker> Executor<W> {
+    fn new(desk: Arc<Desk<W>>, tenure: Tenure, worker: W) -> Self {
+        let worker = Some(Box::new(worker));
+        Self { desk, tenure, claim: None, worker, launched: VecDeque::new(), finished: None, end: None }
+    }
+
     /// What to do next. Where the device is shared, a batch is taken when it is this executor's turn, and not before: it
     /// grows meanwhile, and calls whose time passes leave it.
     fn next(&self) -> Next<W> {
@@ -165,39 +193,83 @@ impl<W: Worker> Executor<W> {
         next
     }
 
+    /// What to hand to the device while it has work. Others that wait for the device get it instead.
+    fn next_ahead(&self) -> Next<W> {
+        let depth = self.worker.as_ref().map_or(1, |worker| worker.depth());
+        if self.launched.len() >= depth || self.claim.as_ref().is_some_and(Claim::is_contested) {
+            return Next::Idle;
+        }
+        self.desk.next_ahead(self.tenure).map_or(Next::Idle, Next::Run)
+    }
+
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
         let exit = self.worker.as_ref().map(|worker| guarded(|| worker.exit_of_panic(Arc::clone(&message))));
         exit.and_then(Result::ok).unwrap_or(Exit::Panicked(message))
     }
 
-    /// Runs one batch and answers its calls. It may panic anywhere: what has not been answered then is run again, and so
-    /// it is where the worker is lost.
-    fn run(&mut self, batch: &Batch<W>) -> Result<(), Exit> {
-        let Some(worker) = &mut self.worker else { return Err(Exit::Panicked("the executor has no worker".into())) };
-        let parts: Vec<Part<'_, W::Input>> =
-            batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect();
-        let started = Instant::now();
-        let ran = worker.run(batch.method, &parts);
-        if let Some(claim) = &self.claim {
-            // Before the answers: others use the device while these are given.
-            claim.end(started.elapsed(), self.desk.has_waiting());
+    /// Hands one batch to the device.
+    fn launch(&mut self, batch: Arc<Batch<W>>) -> Result<(), Exit> {
+        let Some(worker) = &mut self.worker else { return Err(no_worker()) };
+        let at = Instant::now();
+        match worker.launch(batch.method, &parts(&batch)) {
+            Ok(work) => self.launched.push_back(Launched { batch, work, at }),
+            Err(error) => self.failed(&batch, at, error)?,
         }
-        let error = match ran {
-            Ok(outcomes) if outcomes.len() == parts.len() => {
-                self.desk.answer(self.tenure, batch, outcomes, started);
-                return Ok(());
-            }
-            Ok(outcomes) => {
-                MethodError::failed(format!("the method returned {} outputs for {} calls", outcomes.len(), parts.len()))
-            }
-            Err(RunError::Method(error)) => error,
-            Err(RunError::OutOfMemory(message)) => {
-                self.desk.recover(self.tenure, batch, Failure::OutOfMemory(message));
-                return Ok(());
-            }
-            Err(RunError::Lost(exit)) => return Err(exit),
-        };
-        self.desk.recover(self.tenure, batch, Failure::Error(error));
         Ok(())
     }
+
+    /// Waits for the first of the batches that the device has been handed, and answers its calls.
+    fn finish(&mut self) -> Result<(), Exit> {
+        let Some(worker) = &mut self.worker else { return Err(no_worker()) };
+        let Some(Launched { batch, work, at }) = self.launched.pop_front() else { return Ok(()) };
+        let parts = parts(&batch);
+        match worker.finish(batch.method, &parts, work) {
+            Ok(outcomes) if outcomes.len() == parts.len() => {
+                let started = self.has_used(at);
+                self.desk.answer(self.tenure, &batch, outcomes, started);
+                Ok(())
+            }
+            Ok(outcomes) => {
+                let (found, calls) = (outcomes.len(), parts.len());
+                let error = MethodError::failed(format!("the method returned {found} outputs for {calls} calls"));
+                self.failed(&batch, at, error.into())
+            }
+            Err(error) => self.failed(&batch, at, error),
+        }
+    }
+
+    /// A batch that was launched at `launched` is over, and not yet answered: others use the device while that is done. Since
+    /// when the device worked on it.
+    fn has_used(&mut self, launched: Instant) -> Instant {
+        let now = Instant::now();
+        let started = self.finished.replace(now).map_or(launched, |finished| finished.max(launched));
+        if let Some(claim) = &self.claim {
+            let used = now.saturating_duration_since(started);
+            if self.launched.is_empty() {
+                claim.end(used, self.desk.has_waiting());
+            } else {
+                claim.use_up(used);
+            }
+        }
+        started
+    }
+
+    fn failed(&mut self, batch: &Batch<W>, launched: Instant, error: RunError) -> Result<(), Exit> {
+        self.has_used(launched);
+        let failure = match error {
+            RunError::Method(error) => Failure::Error(error),
+            RunError::OutOfMemory(message) => Failure::OutOfMemory(message),
+            RunError::Lost(exit) => return Err(exit),
+        };
+        self.desk.recover(self.tenure, batch, failure);
+        Ok(())
+    }
+}
+
+fn parts<W: Worker>(batch: &Batch<W>) -> Vec<Part<'_, W::Input>> {
+    batch.entries.iter().map(|entry| Part { input: &entry.call.input, rows: entry.rows.clone() }).collect()
+}
+
+fn no_worker() -> Exit {
+    Exit::Panicked("the executor has no worker".into())
 }

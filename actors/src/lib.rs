@@ -46,6 +46,7 @@ mod policy;
 mod queue;
 mod recovery;
 mod runtime;
+mod seat;
 mod shared;
 pub mod simulator;
 mod status;

@@ -334,6 +334,14 @@ impl<W: Worker> Queue<W> {
         each.max(Duration::from_millis(1))
     }
 
+    /// Whether the first batch that is due is as large as a batch of its shape may be.
+    pub(crate) fn is_full(&mut self, now: Instant, room: &Room) -> bool {
+        let most = if self.limits.batching == Batching::Off { 1 } else { self.limits.max_batch_size.get() };
+        let Some((_, at)) = self.due_lane(now, room) else { return false };
+        let lane = &self.lanes[at];
+        lane.rows >= self.caps.of(lane.shape).map_or(most, |cap| cap.min(most))
+    }
+
     /// The lane whose first call goes first, among those whose batch is due.
     fn due_lane(&mut self, now: Instant, room: &Room) -> Option<(Place, usize)> {
         let (lanes, mut known) = self.split();

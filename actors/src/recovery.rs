@@ -40,6 +40,8 @@ impl Failure {
 pub(crate) enum Recovery {
     /// Run the same batch again.
     Again,
+    /// Run the same batch again, by itself: there was too little memory for it beside another one.
+    Alone,
     /// Run the same calls in smaller batches.
     Shrink,
     /// Run its first half, to find the calls that the failure is due to.
@@ -116,12 +118,17 @@ pub(crate) struct Trial {
     /// Whether any of these calls has been answered.
     acquitted: AtomicBool,
     /// Whether a call has been found guilty of a crash.
-    convicted: AtomicBool,
+    convicted: Arc<AtomicBool>,
 }
 
 impl Trial {
     pub(crate) fn new(calls: usize) -> Self {
-        Self { calls, in_a_row: AtomicU32::new(0), acquitted: false.into(), convicted: false.into() }
+        Self { calls, in_a_row: AtomicU32::new(0), acquitted: false.into(), convicted: Arc::default() }
+    }
+
+    /// Another search, among `calls` other calls, for what the same crash is due to.
+    pub(crate) fn beside(&self, calls: usize) -> Self {
+        Self { convicted: Arc::clone(&self.convicted), ..Self::new(calls) }
     }
 
     /// An executor broke once more; whether the trial may afford that by itself. One that breaks more executors in a row
@@ -249,11 +256,12 @@ mod tests {
                         let _ =
                             entry.call.add(entry.rows.clone(), expected(0, &entry.call.input), &mut Wakers::default());
                     }
-                    board.ran(board.tenure(seat), &batch, Duration::ZERO, &mut effects);
+                    board.ran(board.tenure(seat), &batch, Duration::ZERO, now, &mut effects);
                 } else if nature == Nature::Deadly {
-                    let left = board.leave(seat, &mut effects).expect("it ran");
-                    found.charged += usize::from(!board.recover(&left, Failure::Crash("dead".into()), &mut effects));
+                    let left = board.leave(seat, &mut effects);
+                    found.charged += usize::from(!board.lose(&left, "dead", &mut effects));
                 } else {
+                    board.put_down(board.tenure(seat), &batch, now, &mut effects);
                     let _ = board.recover(&batch, Failure::Error(MethodError::failed("refused")), &mut effects);
                 }
                 for (_, call, error) in effects.ended {
@@ -264,7 +272,7 @@ mod tests {
         }
         // The method goes on; where it can, it proves whose fault it was.
         let batch = crate::batch::Batch::new(0, Vec::new());
-        board.ran(board.tenure(0), &batch, Duration::ZERO, &mut Effects::default());
+        board.ran(board.tenure(0), &batch, Duration::ZERO, now, &mut Effects::default());
         found.forgiven = board.take_forgiven();
         found.runs -= 1;
         for (id, reply) in replies.into_iter().enumerate() {

@@ -129,9 +129,19 @@ impl Claim {
         self.party.device.ask(self.ticket, &self.call)
     }
 
+    /// Whether executors of other runners wait for the device.
+    pub(crate) fn is_contested(&self) -> bool {
+        self.party.device.state().turns.is_contested(self.ticket.party)
+    }
+
     /// Has had its turn and used the device for so long; with `again`, it asks for another one.
     pub(crate) fn end(&self, used: Duration, again: bool) {
         self.party.device.end(self.ticket, Some(used), again.then_some(&self.call));
+    }
+
+    /// Has used the device for so long, and its turn goes on.
+    pub(crate) fn use_up(&self, used: Duration) {
+        self.party.device.state().turns.use_up(self.ticket, used.as_secs_f64());
     }
 
     /// Does not need a turn, whether it is its or not.

@@ -23,11 +23,11 @@ use last_words::LastWords;
 use place::{Opened, Place};
 
 use crate::batcher::Batcher;
-use crate::board::Tenure;
 use crate::budget::{Budget, Restart};
 use crate::desk::Desk;
 use crate::executor::{self, Event};
 use crate::recovery::Toll;
+use crate::seat::Tenure;
 use crate::{
     ExecutorState, ExecutorStatus, Exit, ExitRecord, Factory, RestartLimits, RunnerState, RunnerStatus, Worker,
 };

@@ -73,10 +73,8 @@ impl Turns {
             self.waiting.retain(|waiting| *waiting != ticket);
             return None;
         }
+        self.use_up(ticket, used);
         self.holder = None;
-        if let Some(party) = self.parties.get_mut(&ticket.party) {
-            party.clock += used / party.weight;
-        }
         if again {
             self.line_up(ticket);
         }
@@ -84,9 +82,23 @@ impl Turns {
         self.holder.filter(|holder| *holder != ticket)
     }
 
+    /// A turn that goes on has taken the device for `used` seconds.
+    pub(crate) fn use_up(&mut self, ticket: Ticket, used: f64) {
+        if self.holds(ticket)
+            && let Some(party) = self.parties.get_mut(&ticket.party)
+        {
+            party.clock += used / party.weight;
+        }
+    }
+
     /// Whether it is this one's turn.
     pub(crate) fn holds(&self, ticket: Ticket) -> bool {
         self.holder == Some(ticket)
+    }
+
+    /// Whether another party waits.
+    pub(crate) fn is_contested(&self, party: u64) -> bool {
+        self.waiting.iter().any(|waiting| waiting.party != party)
     }
 
     /// Whether it is anybody's.

@@ -35,7 +35,10 @@ pub struct WarmRun {
 /// See [`Worker::kill_switch`].
 pub type KillSwitch = Arc<dyn Fn() + Send + Sync>;
 
-/// What an executor owns: code that is open on one device and runs batches, one at a time, on one thread.
+/// What an executor owns: code that is open on one device and runs batches on one thread.
+///
+/// A batch is [launched](Self::launch), and then [finished](Self::finish). Between the two, a device that works by itself may
+/// be handed the next one, so that it does not wait for what the host does: see [`depth`](Self::depth).
 ///
 /// It is made by a [`Factory`] on the executor's thread, never leaves it, and is thrown away when a run panics.
 pub trait Worker: 'static {
@@ -43,6 +46,8 @@ pub trait Worker: 'static {
     type Input: Send + Sync + 'static;
     /// The output of a call.
     type Output: Send + 'static;
+    /// A batch that has been launched: what is still to be done, or all outcomes where nothing is.
+    type Launched;
 
     /// Whether calls of these inputs may share a batch. It looks at shapes, not at data: callers run it under a lock.
     fn can_share_batch(one: &Self::Input, other: &Self::Input) -> bool;
@@ -62,13 +67,30 @@ pub trait Worker: 'static {
         Ok(())
     }
 
-    /// Runs one batch of `method` and returns what became of each part, in order.
+    /// How many batches may have been launched and not finished, at least 1. With more than one, the next full batch is
+    /// launched before the first is finished, and batches are finished in the order in which they were launched.
+    fn depth(&self) -> usize {
+        1
+    }
+
+    /// Begins one batch of `method`: hands it to the device, and does not wait for that.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    fn launch(&mut self, method: usize, parts: &[Part<'_, Self::Input>]) -> Result<Self::Launched, RunError>;
+
+    /// Waits for a batch that was launched with these parts, and returns what became of each, in order.
     ///
     /// # Errors
     /// A [`RunError`] fails the batch as a whole. The runtime then finds the call that it is due to.
-    fn run(&mut self, method: usize, parts: &[Part<'_, Self::Input>]) -> Result<Outcomes<Self::Output>, RunError>;
+    fn finish(
+        &mut self,
+        method: usize,
+        parts: &[Part<'_, Self::Input>],
+        launched: Self::Launched,
+    ) -> Result<Outcomes<Self::Output>, RunError>;
 
-    /// What ends a run from another thread, where something can: a process that is killed. The run then returns
+    /// What ends whatever runs from another thread, where something can: a process that is killed. What runs then returns
     /// [`RunError::Lost`]. A thread cannot be killed.
     fn kill_switch(&self) -> Option<KillSwitch> {
         None

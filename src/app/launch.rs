@@ -7,7 +7,7 @@ use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
 use super::models;
 use super::placing::{Placed, Placing};
-use crate::config::{ConfigErrors, RunnerOptions};
+use crate::config::{ConfigErrors, ResourceOptions, RunnerOptions};
 use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
 use crate::models::LocatedModel;
@@ -153,7 +153,7 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
     if !is_batchable {
         limits.batching = ekiden_actors::Batching::Off;
     }
-    // A caller may have read chunks when a stream breaks off.
+    // A caller may have read chunks when a stream breaks off. Nor is anything handed to a device beside what runs only once.
     limits.retry &= !method.signature.streams;
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
     let buckets = match effective.batch_buckets.value {
@@ -204,6 +204,7 @@ fn launcher<R: Runnable>(
     let (name, runnable) = (options.name.to_string(), options.runnable().to_owned());
     let (required, restarts) = (options.required(), options.restart_limits());
     let weight = options.resources.weight.as_ref().map(|weight| weight.value).unwrap_or_default();
+    let depth = options.resources.pipeline_depth.as_ref().map_or(ResourceOptions::PIPELINE_DEPTH, |depth| depth.value);
     let about: Vec<About> = opener.methods.iter().map(|method| about(options, method, &placed.plan)).collect();
     move |runtime, metrics| {
         let limits: Vec<MethodLimits> = about.iter().map(|about| about.limits.clone()).collect();
@@ -216,7 +217,8 @@ fn launcher<R: Runnable>(
         let setups = about.iter().map(|about| about.setup.clone()).collect();
         let memory: Vec<Arc<DeviceMemory>> = plan.executors.iter().map(|_| Arc::default()).collect();
         let places = plan.executors;
-        let factory = RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone() };
+        let factory =
+            RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone(), depth };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().zip(counts).enumerate();
         let methods = methods.map(|(index, (About { setup, signature, limits }, counts))| {

@@ -26,7 +26,7 @@ pub(super) const LIMITS: [&str; 8] = [
 ];
 
 /// Keys of a runner with one value each, but for its name and [`LIMITS`].
-pub(super) const RUNNER: [&str; 21] = [
+pub(super) const RUNNER: [&str; 22] = [
     "runnable",
     "required",
     "cpu",
@@ -36,6 +36,7 @@ pub(super) const RUNNER: [&str; 21] = [
     "strategy",
     "workers_per_resource",
     "pin",
+    "pipeline_depth",
     "golden_check",
     "weight",
     "model",

@@ -124,6 +124,7 @@ impl<'a> Reader<'a> {
             strategy: self.take(section, "strategy", values::text),
             workers_per_resource: self.take(section, "workers_per_resource", values::workers_per_resource),
             pin: self.take(section, "pin", values::flag),
+            pipeline_depth: self.take(section, "pipeline_depth", values::pipeline_depth),
             golden_check: self.take(section, "golden_check", values::flag),
             weight: self.take(section, "weight", values::weight),
             custom: self.custom_resources(section),

@@ -8,6 +8,7 @@ use ekiden_actors::{Batching, RestartLimits, Weight};
 use super::Config;
 use super::isolation::Isolation;
 use super::origin::Sourced;
+use super::resources::ResourceOptions;
 use super::runner::{RunnerOptions, pick};
 use super::server::ServerConfig;
 
@@ -123,6 +124,7 @@ fn runner_rows(runner: &RunnerOptions, methods: &[String]) -> Vec<Row> {
         option_row("strategy", asked.strategy.as_ref(), shown),
         row("workers_per_resource", &pick(None, asked.workers_per_resource.as_ref(), 1.0), shown),
         row("pin", &pick(None, asked.pin.as_ref(), false), shown),
+        row("pipeline_depth", &pick(None, asked.pipeline_depth.as_ref(), ResourceOptions::PIPELINE_DEPTH), shown),
         row("golden_check", &pick(None, asked.golden_check.as_ref(), true), shown),
         row("weight", &pick(None, asked.weight.as_ref(), Weight::default()), shown),
     ]);

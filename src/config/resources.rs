@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 
 use ekiden_actors::Weight;
 
@@ -114,6 +115,8 @@ pub struct ResourceOptions {
     pub workers_per_resource: Option<Sourced<f64>>,
     /// Whether the executors' threads are bound to cores.
     pub pin: Option<Sourced<bool>>,
+    /// Batches that an executor on a GPU is given at once: 1 to 8.
+    pub pipeline_depth: Option<Sourced<NonZeroUsize>>,
     /// Whether what a GPU computes is compared with the CPU's when a model is opened.
     pub golden_check: Option<Sourced<bool>>,
     /// Its share of GPUs that other runners use too.
@@ -121,6 +124,10 @@ pub struct ResourceOptions {
 }
 
 impl ResourceOptions {
+    /// Batches that an executor on a GPU is given at once, unless somebody says otherwise: one that its device works on, and
+    /// the next.
+    pub(crate) const PIPELINE_DEPTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
     pub(super) fn overlay(self, stronger: Self) -> Self {
         let mut custom = self.custom;
         custom.extend(stronger.custom);
@@ -133,6 +140,7 @@ impl ResourceOptions {
             strategy: stronger_of(self.strategy, stronger.strategy),
             workers_per_resource: stronger_of(self.workers_per_resource, stronger.workers_per_resource),
             pin: stronger_of(self.pin, stronger.pin),
+            pipeline_depth: stronger_of(self.pipeline_depth, stronger.pipeline_depth),
             golden_check: stronger_of(self.golden_check, stronger.golden_check),
             weight: stronger_of(self.weight, stronger.weight),
         }

@@ -19,6 +19,8 @@ use crate::suggest::nearest as nearest_of;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// More rows than any queue holds.
 const MOST_ROWS: i128 = u32::MAX as i128;
+/// More than any device needs to be kept busy, and each takes memory.
+const MOST_PIPELINED: i128 = 8;
 /// More than any machine has.
 const MOST_CPUS: f64 = 1024.0;
 
@@ -103,6 +105,10 @@ pub(super) fn batch_buckets(value: &Value) -> Parsed<Option<Vec<NonZeroUsize>>> 
         Some(sizes) => Ok(Some(sizes)),
         None => wrong(value, expected),
     }
+}
+
+pub(super) fn pipeline_depth(value: &Value) -> Parsed<NonZeroUsize> {
+    count(value, MOST_PIPELINED)
 }
 
 pub(super) fn workers(value: &Value) -> Parsed<NonZeroUsize> {

@@ -14,9 +14,9 @@ use super::error::{LoadError, OpError};
 use super::file::{self, contained};
 use super::graph::{Graph, host};
 use super::limits::{Limits, MOST_DIMS, MOST_GIVEN, count};
-use super::tensor::Tensor;
+use super::tensor::{self, Tensor};
 use super::value::{Strings, Value};
-use crate::value::DType;
+use crate::value::{Array, DType};
 
 /// What one input or output is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,16 +111,24 @@ impl Session {
     ///
     /// # Errors
     /// As there; [`Fault::TooLarge`](super::Fault::TooLarge) where it would hold more.
-    pub(crate) fn serve(&self, inputs: Vec<Given>, bytes: usize) -> Result<Vec<crate::value::Value>, OpError> {
-        Limits::of_serving(bytes).within(|| self.run(inputs)).0
+    pub(crate) fn serve(&self, inputs: Vec<Given>, bytes: usize) -> Result<Computed, OpError> {
+        Limits::of_serving(bytes).within(|| self.compute(inputs)).0
     }
 
-    /// Runs the graph, and reads what comes out. On the host, a kernel that panics has failed, and nothing is lost with it;
+    /// Runs the graph, and reads what comes out.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute).
+    pub(crate) fn run(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
+        self.compute(inputs)?.read()
+    }
+
+    /// Runs the graph; a GPU is handed all of it, and not waited for. On the host, a kernel that panics has failed, and nothing is lost with it;
     /// of a GPU nobody knows that, and whoever supervises is to see the panic.
     ///
     /// # Errors
     /// [`OpError`], which says at which node.
-    pub(crate) fn run(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
+    fn compute(&self, inputs: Vec<Given>) -> Result<Computed, OpError> {
         if self.device != host() {
             return self.run_steps(inputs);
         }
@@ -133,7 +141,7 @@ impl Session {
         self.graph.steps.len()
     }
 
-    fn run_steps(&self, inputs: Vec<Given>) -> Result<Vec<crate::value::Value>, OpError> {
+    fn run_steps(&self, inputs: Vec<Given>) -> Result<Computed, OpError> {
         let given = inputs.into_iter().zip(self.ranks.iter()).map(|(input, rank)| match input {
             Given::Tensor(data) => {
                 count(data.shape())?;
@@ -147,14 +155,35 @@ impl Session {
                 Ok(Value::Strings(Strings::new(texts, dims)))
             }
         });
-        self.graph.run(given.collect::<Result<_, OpError>>()?, &[])?.into_iter().map(read).collect()
+        self.graph.run(given.collect::<Result<_, OpError>>()?, &[]).map(Computed)
     }
 }
 
-/// What goes out of the graph: strings row by row, in lists where a row is no single one.
-fn read(value: Value) -> Result<crate::value::Value, OpError> {
+/// What goes out of a graph: on a GPU, what it will be.
+pub(crate) struct Computed(Vec<Value>);
+
+impl Computed {
+    /// Waits for the device, and reads all of it in one synchronization.
+    ///
+    /// # Errors
+    /// [`OpError`]: the device's failure, or an output that cannot leave a graph.
+    pub(crate) fn read(self) -> Result<Vec<crate::value::Value>, OpError> {
+        let tensors = self.0.iter().filter_map(|value| match value {
+            Value::Tensor(tensor) => Some(tensor),
+            _ => None,
+        });
+        let mut arrays = tensor::read(tensors)?.into_iter();
+        self.0.iter().map(|value| host_value(value, &mut arrays)).collect()
+    }
+}
+
+/// One output, the tensors among them from `arrays`: strings row by row, in lists where a row is no single one.
+fn host_value(value: &Value, arrays: &mut impl Iterator<Item = Array>) -> Result<crate::value::Value, OpError> {
     match value {
-        Value::Tensor(tensor) => tensor.to_array().map(crate::value::Value::Tensor),
+        Value::Tensor(_) => {
+            let array = arrays.next().ok_or_else(|| OpError::new("the device lost an output"))?;
+            Ok(crate::value::Value::Tensor(array))
+        }
         Value::Strings(strings) => {
             let mut rows: Vec<serde_json::Value> = strings.items.iter().map(|text| text.as_str().into()).collect();
             for &size in strings.dims.iter().skip(1).rev() {

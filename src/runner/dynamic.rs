@@ -2,11 +2,11 @@
 
 use ekiden_actors::{MethodError, Part};
 
-use super::data::{InputBatch, ReadBack};
+use super::data::{InputBatch, Later, ReadBack};
 use super::function::{Place, Run};
 use super::tensor;
 use crate::onnx::Given;
-use crate::serving::{Answer, CallInput};
+use crate::serving::CallInput;
 use crate::value::{Value, texts};
 
 /// A method whose inputs and outputs are known only when a model has been read; it is told how many rows they have, which
@@ -15,16 +15,14 @@ pub(super) struct Dynamic<F>(pub(super) F);
 
 impl<R, F> Run<R> for Dynamic<F>
 where
-    F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError>,
+    F: Fn(&R, Vec<Given>, usize) -> Result<Later, MethodError>,
 {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<ReadBack, MethodError> {
         let Place { device, signature } = *at;
         let given = |index| given(&InputBatch { parts, index, batching: signature.batching, device });
         let inputs: Result<Vec<Given>, MethodError> = (0..signature.inputs.len()).map(given).collect();
         let rows = signature.batching.map_or(1, |_| parts.iter().map(|part| part.rows.len()).sum());
-        let mut back = ReadBack::default();
-        (self.0)(runnable, inputs?, rows)?.into_iter().for_each(|value| back.host(value));
-        back.finish()
+        Ok(ReadBack::later((self.0)(runnable, inputs?, rows)?))
     }
 }
 

@@ -7,12 +7,12 @@ use ekiden_actors::{CallError, Fault, MethodError, Part};
 
 use super::data::{Data, InputBatch, ReadBack};
 use super::tensor;
-use crate::serving::{Answer, CallInput};
+use crate::serving::CallInput;
 use crate::value::{Signature, ValueSpec, Values};
 
-/// Runs one method on a batch.
+/// Runs one method on a batch, up to where its outputs are to be read back.
 pub(super) trait Run<R> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError>;
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<ReadBack, MethodError>;
 }
 
 /// Where a batch runs, and what its values look like.
@@ -228,11 +228,11 @@ impl<F, A> Function<F, A> {
 }
 
 impl<R, A, F: MethodFn<R, A>> Run<R> for Function<F, A> {
-    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<Answer, MethodError> {
+    fn run(&self, runnable: &R, parts: &[Part<'_, CallInput>], at: &Place<'_>) -> Result<ReadBack, MethodError> {
         let inputs = F::Inputs::gather(&InputParts { parts, at })?;
         let mut back = ReadBack::default();
         self.function.call(runnable, inputs)?.stage(&mut back)?;
-        back.finish()
+        Ok(back)
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use ekiden_actors::{CallError, MethodError, OpenError, Part, Worker};
+use ekiden_actors::{CallError, MethodError, OpenError, Part};
 
 use super::function::{self, Outputs};
 use super::open::Opener;

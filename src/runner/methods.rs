@@ -5,13 +5,14 @@ use std::fmt;
 use burn::tensor::Device;
 use ekiden_actors::{MethodError, Part};
 
+use super::data::{Later, ReadBack};
 use super::dynamic::Dynamic;
 use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
 use super::stream::{StreamFn, StreamFunction, Streams};
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput, Emit};
-use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec};
+use crate::value::{Batching, Signature, TensorSpec, ValueSpec};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ impl<R: 'static> Methods<R> {
     /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
     pub(super) fn add_values<F>(&mut self, name: &str, signature: Signature, warm_up: bool, function: F)
     where
-        F: Fn(&R, Vec<Given>, usize) -> Result<Vec<Value>, MethodError> + Send + Sync + 'static,
+        F: Fn(&R, Vec<Given>, usize) -> Result<Later, MethodError> + Send + Sync + 'static,
     {
         let body = Body::Run(Box::new(Dynamic(function)));
         let declared = self.declare(name.to_owned(), body, Vec::new(), Vec::new());
@@ -296,16 +297,22 @@ pub(crate) struct Method<R> {
 }
 
 impl<R> Method<R> {
-    pub(super) fn run(
+    /// Hands one run to the device. What comes of it is read by [`finish`](Self::finish).
+    pub(super) fn launch(
         &self,
         runnable: &R,
         parts: &[Part<'_, CallInput>],
         device: &Device,
-    ) -> Result<Answer, MethodError> {
+    ) -> Result<ReadBack, MethodError> {
         let Body::Run(run) = &self.body else {
             return Err(MethodError::failed("the method answers with a stream").before_run());
         };
-        let mut answer = run.run(runnable, parts, &Place { device, signature: &self.signature })?;
+        run.run(runnable, parts, &Place { device, signature: &self.signature })
+    }
+
+    /// Waits for a run that was launched.
+    pub(super) fn finish(&self, launched: ReadBack) -> Result<Answer, MethodError> {
+        let mut answer = launched.finish()?;
         tensor::restore_scalars(&mut answer.outputs, &self.signature.outputs);
         Ok(answer)
     }

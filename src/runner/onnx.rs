@@ -6,11 +6,11 @@ use burn::tensor::Device;
 use ekiden_actors::{MethodError, OpenError};
 use serde::{Deserialize, Deserializer, de};
 
+use super::data::Later;
 use super::{Methods, OpenContext, ResourceKind, Runnable};
 use crate::config;
 use crate::device;
 use crate::onnx::{Description, Fault, Given, Model, OpError, SERVED, Session};
-use crate::value::Value;
 
 /// Runs an ONNX file, the model of its runner: one method, `predict`, with the inputs and outputs of the graph.
 ///
@@ -128,8 +128,9 @@ impl Runnable for Onnx {
 }
 
 impl Onnx {
-    fn predict(&self, inputs: Vec<Given>, rows: usize) -> Result<Vec<Value>, MethodError> {
-        self.session.serve(inputs, self.max_run_memory).map_err(|problem| error(problem, rows))
+    fn predict(&self, inputs: Vec<Given>, rows: usize) -> Result<Later, MethodError> {
+        let computed = self.session.serve(inputs, self.max_run_memory).map_err(|problem| error(problem, rows))?;
+        Ok(Box::new(move || computed.read().map_err(|problem| error(problem, rows))))
     }
 }
 

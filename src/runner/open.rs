@@ -1,11 +1,13 @@
 //! Opening runnables on executors: the factory that the supervisor holds.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
+use super::data::ReadBack;
 use super::golden;
 use super::methods::Method;
 use super::pool::on_pool;
@@ -13,21 +15,26 @@ use super::{OpenContext, ResourceKind, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};
 use crate::models::LocatedModel;
-use crate::serving::{Answer, CallInput, DeviceMemory, Emit, Model, ModelWorker, Setup};
+use crate::serving::{Answer, CallInput, DeviceMemory, Emit, Model, ModelWorker, Pending, Setup};
 use crate::value::Signature;
 
 /// Opens one kind of runnable, with its runner's parameters and models.
 pub(crate) struct Opener<R: Runnable> {
     pub(crate) params: R::Params,
     pub(crate) models: Vec<LocatedModel>,
-    pub(crate) methods: Arc<[Method<R>]>,
+    pub(crate) methods: Arc<[Arc<Method<R>>]>,
     /// Whether what a device other than the CPU computes is compared with the CPU's.
     pub(crate) golden_check: bool,
 }
 
 impl<R: Runnable> Opener<R> {
     pub(crate) fn new(ctx: OpenContext<R::Params>, methods: Vec<Method<R>>, golden_check: bool) -> Self {
-        Self { params: ctx.params, models: ctx.models, methods: methods.into(), golden_check }
+        Self {
+            params: ctx.params,
+            models: ctx.models,
+            methods: methods.into_iter().map(Arc::new).collect(),
+            golden_check,
+        }
     }
 
     /// Opens it on this thread, and makes sure that its device computes what the CPU does.
@@ -55,30 +62,30 @@ impl<R: Runnable> Opener<R> {
             threads: place.threads.get(),
             models: self.models.clone(),
         };
-        Ok(Opened { runnable: R::open(&ctx)?, methods: Arc::clone(&self.methods), device, memory: None })
+        Ok(Opened {
+            runnable: R::open(&ctx)?,
+            methods: Arc::clone(&self.methods),
+            device,
+            memory: None,
+            depth: NonZeroUsize::MIN,
+        })
     }
 }
 
 /// A runnable on its device.
 pub(crate) struct Opened<R> {
     runnable: R,
-    methods: Arc<[Method<R>]>,
+    methods: Arc<[Arc<Method<R>>]>,
     device: Device,
     /// Told after each batch what the device holds; `None` on the CPU.
     memory: Option<Arc<DeviceMemory>>,
+    /// How many batches its device may have been handed and not have finished.
+    depth: NonZeroUsize,
 }
 
 impl<R> Opened<R> {
-    fn method(&self, method: usize) -> Result<&Method<R>, MethodError> {
+    fn method(&self, method: usize) -> Result<&Arc<Method<R>>, MethodError> {
         self.methods.get(method).ok_or_else(|| MethodError::failed("there is no such method"))
-    }
-
-    fn look_at_memory(&self) {
-        if let Some(memory) = &self.memory
-            && let Some((in_use, reserved)) = device::memory(&self.device)
-        {
-            memory.found(in_use, reserved);
-        }
     }
 }
 
@@ -88,19 +95,51 @@ impl<R: 'static> Model for Opened<R> {
     }
 
     fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Answer, RunError> {
-        let answer = self.method(method)?.run(&self.runnable, parts, &self.device).map_err(device::recognise);
-        self.look_at_memory();
-        Ok(answer?)
+        self.launch(method, parts)?.wait()
+    }
+
+    fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Pending, RunError> {
+        let method = self.method(method)?;
+        let launched = method.launch(&self.runnable, parts, &self.device).map_err(device::recognise)?;
+        if self.depth == NonZeroUsize::MIN {
+            return finish(launched, method, &self.device, self.memory.as_deref()).map(Pending::Done);
+        }
+        let (method, device, memory) = (Arc::clone(method), self.device.clone(), self.memory.clone());
+        Ok(Pending::Waits(Box::new(move || finish(launched, &method, &device, memory.as_deref()))))
+    }
+
+    fn depth(&self) -> usize {
+        self.depth.get()
     }
 
     fn stream(&mut self, method: usize, call: &Part<'_, CallInput>, emit: &mut Emit<'_>) -> Result<(), RunError> {
         let streamed = self.method(method)?.stream(&self.runnable, call, &self.device, emit);
-        self.look_at_memory();
+        note_memory(&self.device, self.memory.as_deref());
         Ok(streamed.map_err(device::recognise)?)
     }
 
     fn exit_of_panic(&self, message: Arc<str>) -> Exit {
         device::exit_of_panic(message)
+    }
+}
+
+/// Waits for a run that has been launched, and notes what its device holds then.
+fn finish<R>(
+    launched: ReadBack,
+    method: &Method<R>,
+    device: &Device,
+    memory: Option<&DeviceMemory>,
+) -> Result<Answer, RunError> {
+    let answer = method.finish(launched).map_err(device::recognise);
+    note_memory(device, memory);
+    Ok(answer?)
+}
+
+fn note_memory(device: &Device, memory: Option<&DeviceMemory>) {
+    if let Some(memory) = memory
+        && let Some((in_use, reserved)) = device::memory(device)
+    {
+        memory.found(in_use, reserved);
     }
 }
 
@@ -115,6 +154,8 @@ pub(crate) struct RunnerFactory<R: Runnable> {
     pub(crate) isolated: Option<Isolated>,
     /// What each executor finds in use of its device.
     pub(crate) memory: Vec<Arc<DeviceMemory>>,
+    /// How many batches an executor on a GPU is given at once.
+    pub(crate) depth: NonZeroUsize,
 }
 
 impl<R: Runnable> RunnerFactory<R> {
@@ -144,7 +185,10 @@ where
         let model: Box<dyn Model> = match &self.isolated {
             None => {
                 let mut opened = self.opener.open(place)?;
-                opened.memory = self.memory.get(slot).filter(|_| !place.device().is_cpu()).cloned();
+                if !place.device().is_cpu() {
+                    opened.memory = self.memory.get(slot).cloned();
+                    opened.depth = self.depth;
+                }
                 Box::new(opened)
             }
             Some(isolated) => {

@@ -4,6 +4,7 @@
 //! in and out. The HTTP API and the embedding API both stand on this.
 
 mod chunks;
+mod input;
 mod memory;
 mod method;
 mod reload;
@@ -12,6 +13,7 @@ mod table;
 mod worker;
 
 pub(crate) use crate::suggest::suggest;
+pub(crate) use input::CallInput;
 pub use memory::DeviceMemory;
 pub(crate) use method::Announced;
 pub use method::MethodHandle;
@@ -19,7 +21,7 @@ pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use stream::Emit;
 pub use stream::{Blocking, ChunkStream};
 pub(crate) use table::Ending;
-pub(crate) use worker::{Answer, CallInput, Model, ModelWorker, Setup};
+pub(crate) use worker::{Answer, Model, ModelWorker, Pending, Setup};
 
 use std::fmt;
 use std::pin::Pin;

@@ -12,7 +12,7 @@ use ekiden_actors::{CallError, MethodError, Outcomes, Part, Reply, RunError};
 use futures_core::Stream;
 
 use super::chunks::{ChunkReceiver, ChunkSender, Unsent};
-use super::worker::{CallInput, ModelWorker};
+use super::{CallInput, ModelWorker};
 use crate::value::Values;
 
 /// Takes one chunk of a stream: the outputs of its method. Where it breaks, nobody wants any more.
@@ -117,6 +117,14 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
+}
+
+/// The one call of a method that streams, and where its chunks go.
+pub(super) fn streaming<'a, 'b>(
+    parts: &'a [Part<'b, CallInput>],
+) -> Option<(&'a Part<'b, CallInput>, &'a ChunkSender)> {
+    let [call] = parts else { return None };
+    Some((call, call.input.chunks.as_ref()?))
 }
 
 impl ModelWorker {

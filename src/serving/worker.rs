@@ -7,9 +7,9 @@ use ekiden_actors::{
     CallError, Exit, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, WarmRun, Worker, guarded,
 };
 
-use super::chunks::ChunkSender;
-use super::stream::Emit;
-use crate::value::{Batching, Buckets, Shape, Signature, Value, Values, gather};
+use super::CallInput;
+use super::stream::{Emit, streaming};
+use crate::value::{Buckets, Shape, Signature, Value, Values, gather};
 
 /// What a run of a method came to.
 #[derive(Debug, PartialEq)]
@@ -26,6 +26,31 @@ impl From<Values> for Answer {
     }
 }
 
+/// A run that has begun.
+pub(crate) enum Pending {
+    /// It is over.
+    Done(Answer),
+    /// The device works on it; this waits for that, and reads what it comes to.
+    Waits(Box<dyn FnOnce() -> Result<Answer, RunError>>),
+}
+
+impl Pending {
+    /// Waits for the answer.
+    pub(crate) fn wait(self) -> Result<Answer, RunError> {
+        match self {
+            Self::Done(answer) => Ok(answer),
+            Self::Waits(wait) => wait(),
+        }
+    }
+}
+
+/// A batch that a [`ModelWorker`] has begun.
+pub(crate) struct Launched {
+    pending: Pending,
+    /// How many rows it was padded with.
+    padding: usize,
+}
+
 /// A runnable that is open on its device.
 pub(crate) trait Model {
     /// The signature of `method`, counted as its methods were added.
@@ -38,6 +63,16 @@ pub(crate) trait Model {
     /// it breaks.
     fn stream(&mut self, _method: usize, _call: &Part<'_, CallInput>, _emit: &mut Emit<'_>) -> Result<(), RunError> {
         Err(MethodError::failed("streams are not possible here").into())
+    }
+
+    /// Begins such a run. A device that works by itself is not waited for.
+    fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Pending, RunError> {
+        self.run(method, parts).map(Pending::Done)
+    }
+
+    /// How many runs may have begun and not be over.
+    fn depth(&self) -> usize {
+        1
     }
 
     /// What a panic of a run with this message was the end of.
@@ -57,33 +92,6 @@ pub(crate) trait Model {
 
     /// Has `wake` called when `lost` has something to tell.
     fn on_loss(&self, _wake: Box<dyn Fn() + Send>) {}
-}
-
-/// The inputs of one call, which fit their method's signature.
-#[derive(Debug)]
-pub(crate) struct CallInput {
-    pub(crate) values: Values,
-    pub(crate) batching: Option<Batching>,
-    /// Where the chunks go, if the method streams.
-    pub(crate) chunks: Option<ChunkSender>,
-}
-
-impl CallInput {
-    /// Of a call that has one answer.
-    pub(crate) fn new(values: Values, batching: Option<Batching>) -> Self {
-        Self { values, batching, chunks: None }
-    }
-
-    /// How many rows it has, as far as that can be told.
-    fn rows(&self) -> usize {
-        match (self.values.first(), self.batching) {
-            (Some(Value::Tensor(array)), Some(batching)) => {
-                array.shape().dims().get(batching.input_dim).copied().unwrap_or(1)
-            }
-            (Some(Value::List(items)), Some(_)) => items.len(),
-            _ => 1,
-        }
-    }
 }
 
 /// Runs of each size whose time counts: as many as a cost is read from.
@@ -171,8 +179,20 @@ impl ModelWorker {
 }
 
 impl ModelWorker {
-    fn run_as_they_are(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        let Answer { outputs, failed } = self.model.run(method, parts)?;
+    /// Runs one batch from its beginning to its end.
+    pub(crate) fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
+        let launched = self.launch(method, parts)?;
+        self.finish(method, parts, launched)
+    }
+
+    /// What became of each of these parts.
+    fn outcomes(
+        &self,
+        method: usize,
+        parts: &[Part<'_, CallInput>],
+        answer: Answer,
+    ) -> Result<Outcomes<Values>, RunError> {
+        let Answer { outputs, failed } = answer;
         let signature = self.model.signature(method).ok_or_else(no_method)?;
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         signature
@@ -205,6 +225,7 @@ fn pad<'a>(parts: &[Part<'a, CallInput>], missing: usize) -> Vec<Part<'a, CallIn
 impl Worker for ModelWorker {
     type Input = CallInput;
     type Output = Values;
+    type Launched = Launched;
 
     fn can_share_batch(one: &CallInput, other: &CallInput) -> bool {
         let Some(batching) = one.batching else { return false };
@@ -233,26 +254,50 @@ impl Worker for ModelWorker {
         (0..self.setups.len()).try_for_each(|method| self.warm_up_method(method, ran))
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Outcomes<Values>, RunError> {
-        if let [call] = parts
-            && let Some(chunks) = &call.input.chunks
-        {
+    fn depth(&self) -> usize {
+        self.model.depth()
+    }
+
+    fn launch(&mut self, method: usize, parts: &[Part<'_, CallInput>]) -> Result<Launched, RunError> {
+        if streaming(parts).is_some() {
+            // All of it happens as it is finished.
+            return Ok(Launched { pending: Pending::Done(Values::new().into()), padding: 0 });
+        }
+        let rows = parts.iter().map(|part| part.rows.len()).sum();
+        let padding = self.setups.get(method).map_or(0, |setup| setup.buckets.padded(rows) - rows);
+        if padding > 0 {
+            match self.model.launch(method, &pad(parts, padding)) {
+                // What does not fit into memory may be the padding.
+                Err(RunError::OutOfMemory(_)) => {}
+                launched => return Ok(Launched { pending: launched?, padding }),
+            }
+        }
+        Ok(Launched { pending: self.model.launch(method, parts)?, padding: 0 })
+    }
+
+    fn finish(
+        &mut self,
+        method: usize,
+        parts: &[Part<'_, CallInput>],
+        Launched { pending, padding }: Launched,
+    ) -> Result<Outcomes<Values>, RunError> {
+        if let Some((call, chunks)) = streaming(parts) {
             return self.run_stream(method, call, chunks);
         }
-        let buckets = self.setups.get(method).map(|setup| &setup.buckets).filter(|buckets| !buckets.sizes().is_empty());
-        let Some(buckets) = buckets else { return self.run_as_they_are(method, parts) };
-        let rows = parts.iter().map(|part| part.rows.len()).sum();
-        let missing = buckets.padded(rows) - rows;
-        if missing == 0 {
-            return self.run_as_they_are(method, parts);
+        if padding == 0 {
+            return self.outcomes(method, parts, pending.wait()?);
         }
-        match self.run_as_they_are(method, &pad(parts, missing)) {
-            Ok(mut outcomes) => {
+        match pending.wait() {
+            Ok(answer) => {
+                let mut outcomes = self.outcomes(method, &pad(parts, padding), answer)?;
                 outcomes.truncate(parts.len());
                 Ok(outcomes)
             }
-            // What does not fit into memory may be the padding.
-            Err(RunError::OutOfMemory(_)) => self.run_as_they_are(method, parts),
+            // As above.
+            Err(RunError::OutOfMemory(_)) => {
+                let answer = self.model.run(method, parts)?;
+                self.outcomes(method, parts, answer)
+            }
             Err(error) => Err(error),
         }
     }

@@ -34,6 +34,8 @@ struct Setup {
     mixed: f64,
     /// The longest that a batch runs.
     run: Duration,
+    /// How many batches an executor may have been given.
+    depth: usize,
     /// The longest that a message, or an executor's opening, takes.
     latency: Duration,
     /// The chance of each batch that its executor dies over it, and of each rebuilt executor that it does not open.
@@ -86,6 +88,7 @@ impl Setup {
             rows: *pick(rng, &[1, 3, 20, 150]),
             mixed: *pick(rng, &[0.0, 0.3, 1.0]),
             run: *pick(rng, &[Duration::ZERO, ms(1), ms(8)]),
+            depth: *pick(rng, &[1, 1, 2, 3]),
             latency: Duration::ZERO,
             death: 0.0,
             strikes: 0,
@@ -173,7 +176,8 @@ fn in_calm_weather_every_call_is_answered() {
             "refused, too late",
             "refused, draining",
             "replaced",
-            "kept by a pause"
+            "kept by a pause",
+            "given ahead",
         ]),
         "{tally:#?}"
     );
@@ -224,6 +228,9 @@ fn in_a_storm_every_call_is_answered_once() {
         "stood by for nothing",
         "an executor that stood by died",
         "an executor that stood by was told to go",
+        "given ahead",
+        "lost in company",
+        "no memory for two",
     ];
     for what in all {
         assert!(tally.happens(&[what]), "{what:?} never happened: {tally:#?}");

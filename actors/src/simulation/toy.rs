@@ -36,6 +36,7 @@ pub(crate) fn expected(method: usize, input: &Input) -> Vec<Row> {
 impl Worker for Toy {
     type Input = Input;
     type Output = Vec<Row>;
+    type Launched = ();
 
     fn can_share_batch(one: &Input, other: &Input) -> bool {
         one.shape == other.shape
@@ -45,7 +46,11 @@ impl Worker for Toy {
         input.shape.into()
     }
 
-    fn run(&mut self, method: usize, parts: &[Part<'_, Input>]) -> Result<Outcomes<Vec<Row>>, RunError> {
+    fn launch(&mut self, _: usize, _: &[Part<'_, Input>]) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, method: usize, parts: &[Part<'_, Input>], (): ()) -> Result<Outcomes<Vec<Row>>, RunError> {
         if parts.iter().any(|part| part.input.nature == Nature::Refused) {
             return Err(MethodError::invalid_input("refused").into());
         }

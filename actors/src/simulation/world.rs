@@ -7,7 +7,7 @@ mod executors;
 mod supervisor;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,11 @@ use super::record::Record;
 use super::toy::Toy;
 use crate::CallError;
 use crate::batch::Batch;
-use crate::board::{Board, Effects, Phase, Stuck, Tenure};
+use crate::board::{Board, Effects, Phase};
 use crate::budget::Budget;
 use crate::call::Ended;
 use crate::recovery::Trial;
+use crate::seat::{Stuck, Tenure};
 
 /// What happened, and how often: a simulation in which nothing happens proves nothing.
 #[derive(Debug, Default)]
@@ -112,6 +113,8 @@ enum Executor {
 
 struct Seat {
     executor: Executor,
+    /// What it has been given beside what it runs.
+    ahead: VecDeque<Arc<Batch<Toy>>>,
     tenure: Tenure,
     /// How many executors have died here: what was sent to one never reaches the next.
     life: u32,
@@ -173,6 +176,7 @@ impl<'a> World<'a> {
         let board = Board::new(setup.methods.iter().cloned(), setup.executors);
         let seat = |seat| Seat {
             executor: Executor::Opening,
+            ahead: VecDeque::new(),
             tenure: board.tenure(seat),
             life: 0,
             released: false,

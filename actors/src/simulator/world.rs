@@ -238,7 +238,8 @@ impl Scheduler for Production<'_> {
             }
             let started = batch.run.map_or(self.epoch, |run| run.started);
             let tenure = self.board.tenure(seat);
-            self.board.ran(tenure, &batch, (self.epoch + now).saturating_duration_since(started), &mut wanted);
+            let ended = self.epoch + now;
+            self.board.ran(tenure, &batch, ended.saturating_duration_since(started), ended, &mut wanted);
         }
         wanted.wake = Some(seat);
         self.carry_out(wanted, now, effects);
@@ -266,12 +267,17 @@ impl Worker for Simulated {
     /// The number of the call.
     type Input = usize;
     type Output = ();
+    type Launched = ();
 
     fn can_share_batch(_: &usize, _: &usize) -> bool {
         true
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, usize>]) -> Result<Outcomes<()>, RunError> {
+    fn launch(&mut self, _: usize, _: &[Part<'_, usize>]) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: usize, parts: &[Part<'_, usize>], (): ()) -> Result<Outcomes<()>, RunError> {
         Ok(parts.iter().map(|_| Ok(())).collect())
     }
 

@@ -3,8 +3,8 @@
 use actix::Addr;
 
 use super::{Happened, Supervisor};
-use crate::board::Tenure;
 use crate::executor::Event;
+use crate::seat::Tenure;
 use crate::{Exit, Factory};
 
 /// Reports an executor's thread that ended without a word: a panic outside the panic boundary.

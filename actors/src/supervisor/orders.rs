@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::Supervisor;
 use super::place::Opened;
-use crate::board::Tenure;
 use crate::executor::Wake;
+use crate::seat::Tenure;
 use crate::{ExecutorState, Exit, Factory, RunnerState};
 
 /// Why an order was not carried out.

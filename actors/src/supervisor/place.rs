@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use actix::Addr;
 
-use crate::board::Tenure;
 use crate::executor::Executor;
+use crate::seat::Tenure;
 use crate::{Exit, KillSwitch, Worker};
 
 /// What the supervisor knows of a seat, beside the state of the executor that has it.

@@ -3,8 +3,8 @@
 use actix::{Handler, Message};
 
 use super::Supervisor;
-use crate::board::{Stuck, Tenure};
 use crate::guard::guarded;
+use crate::seat::{Stuck, Tenure};
 use crate::{Exit, Factory};
 
 /// An executor was found to be stuck.

@@ -26,12 +26,17 @@ fn life(life: &Mutex<Life>) -> std::sync::MutexGuard<'_, Life> {
 impl Worker for Victim {
     type Input = u64;
     type Output = u64;
+    type Launched = ();
 
     fn can_share_batch(_: &u64, _: &u64) -> bool {
         true
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, u64>]) -> Result<Outcomes<u64>, RunError> {
+    fn launch(&mut self, _: usize, _: &[Part<'_, u64>]) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: usize, parts: &[Part<'_, u64>], (): ()) -> Result<Outcomes<u64>, RunError> {
         Ok(parts.iter().map(|part| Ok(part.input * 2)).collect())
     }
 

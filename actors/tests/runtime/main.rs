@@ -9,5 +9,6 @@ mod devices;
 mod drain;
 mod hangs;
 mod orders;
+mod pipelining;
 mod shared;
 mod stage;

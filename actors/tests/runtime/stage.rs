@@ -165,7 +165,10 @@ pub(crate) struct Script {
     no_threads: bool,
     has_room: bool,
     shared_device: Shared,
+    depth: usize,
     pub(crate) opened: AtomicUsize,
+    /// The values of each batch that has been launched.
+    pub(crate) launched: Mutex<Vec<Vec<u64>>>,
     /// The values and the rows of each batch, the thread that ran it.
     pub(crate) batches: Mutex<Vec<(Vec<u64>, usize, String)>>,
 }
@@ -175,12 +178,22 @@ pub(crate) struct Toy(Arc<Script>);
 impl Worker for Toy {
     type Input = Input;
     type Output = Vec<u64>;
+    type Launched = ();
 
     fn can_share_batch(_: &Input, _: &Input) -> bool {
         true
     }
 
-    fn run(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<Outcomes<Vec<u64>>, RunError> {
+    fn depth(&self) -> usize {
+        self.0.depth
+    }
+
+    fn launch(&mut self, _: usize, parts: &[Part<'_, Input>]) -> Result<(), RunError> {
+        lock(&self.0.launched).push(parts.iter().map(|part| part.input.value).collect());
+        Ok(())
+    }
+
+    fn finish(&mut self, _: usize, parts: &[Part<'_, Input>], (): ()) -> Result<Outcomes<Vec<u64>>, RunError> {
         let values: Vec<u64> = parts.iter().map(|part| part.input.value).collect();
         let rows = parts.iter().map(|part| part.rows.len()).sum();
         let thread = thread::current().name().unwrap_or_default().to_owned();
@@ -342,6 +355,8 @@ pub(crate) struct Stage {
     pub(crate) has_room: bool,
     /// What the executor of a slot shares with others.
     pub(crate) shared_device: Shared,
+    /// How many batches an executor may have been given.
+    pub(crate) depth: usize,
     pub(crate) weight: f64,
     /// Where it is launched, if somewhere.
     pub(crate) runtime: Option<Arc<Runtime>>,
@@ -368,6 +383,7 @@ impl Default for Stage {
             no_threads: false,
             has_room: true,
             shared_device: |_| None,
+            depth: 1,
             weight: 1.0,
             runtime: None,
         }
@@ -397,6 +413,8 @@ impl Stage {
             no_threads: self.no_threads,
             has_room: self.has_room,
             shared_device: self.shared_device,
+            depth: self.depth,
+            launched: Mutex::new(Vec::new()),
             opened: AtomicUsize::new(0),
             batches: Mutex::new(Vec::new()),
         });

@@ -52,6 +52,8 @@ fn wrong_values_of_a_runner() {
     for wrong in ["0", "-1", "1001", "nan", "true"] {
         check(&format!("weight = {wrong}"), &format!("weight: expected a number from 0.001 to 1000, found {wrong}"));
     }
+    check("pipeline_depth = 0", "pipeline_depth: expected a whole number of at least 1, found 0");
+    check("pipeline_depth = 9", "pipeline_depth: expected a whole number of at most 8, found 9");
     for wrong in ["[8, 1]", "[0, 1]", "[1, 1]", "['1']"] {
         let expected = "a list of rows in rising order, such as [1, 8, 32], or [] for batches as they are";
         check(&format!("batch_buckets = {wrong}"), &format!("batch_buckets: expected {expected}, found a list"));
@@ -92,7 +94,7 @@ fn wrong_values_of_a_runner() {
 
 #[test]
 fn unknown_keys() {
-    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, golden_check, weight, \
+    const RUNNER: &str = "name, runnable, required, cpu, nvidia_gpu, gpu, device, strategy, workers_per_resource, pin, pipeline_depth, golden_check, weight, \
         model, models, isolation, memory_limit, nice, \
         max_restarts, restart_window_s, restart_backoff_ms, max_restart_backoff_ms, max_abandoned, batching, max_batch_size, batch_buckets, \
         max_latency_ms, max_queue_size, timeout_ms, batch_timeout_ms, retry, custom_resources, params, \

@@ -30,6 +30,7 @@ runner iris_clf (runnable iris_clf)
   strategy                  not set          default
   workers_per_resource      1                default
   pin                       false            default
+  pipeline_depth            2                default
   golden_check              true             default
   weight                    1                default
   custom_resources.tpu      2                EKIDEN__RUNNERS__IRIS_CLF__CUSTOM_RESOURCES__TPU

@@ -8,8 +8,10 @@ mod layout;
 mod math;
 mod reduce;
 
-use burn::backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
-use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, get_or_init_device_settings};
+use burn::backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps, TransactionPrimitive};
+use burn::backend::{
+    Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, TensorPrimitive, get_or_init_device_settings,
+};
 use burn::tensor::{BoolDType, FloatDType, IntDType, Scalar, Shape, TensorData, read_sync};
 use smallvec::SmallVec;
 
@@ -95,6 +97,21 @@ fn int_dtype(dtype: DType) -> IntDType {
 /// How a device stores booleans.
 fn bool_dtype(device: &DispatchDevice) -> BoolDType {
     get_or_init_device_settings::<Dispatch>(device).bool_dtype
+}
+
+/// Reads tensors of one device back, in one synchronization.
+pub(super) fn read<'a>(tensors: impl Iterator<Item = &'a Tensor> + Clone) -> Result<Vec<Array>> {
+    let mut transaction = TransactionPrimitive::<Dispatch>::default();
+    for tensor in tensors.clone() {
+        let raw = tensor.raw.clone();
+        match tensor.kind() {
+            Kind::Float => transaction.register_float(TensorPrimitive::Float(raw)),
+            Kind::Int => transaction.register_int(raw),
+            Kind::Bool => transaction.register_bool(raw),
+        }
+    }
+    let read = read_sync(transaction.execute_async()).map_err(|error| OpError::device(&error))?;
+    tensors.zip(read).map(|(tensor, data)| tensor.array(data)).collect()
 }
 
 impl Tensor {
@@ -242,7 +259,11 @@ impl Tensor {
             Kind::Int => read_sync(Dispatch::int_into_data(raw)),
             Kind::Bool => read_sync(Dispatch::bool_into_data(raw)),
         };
-        let data = data.map_err(|error| OpError::device(&error))?;
+        self.array(data.map_err(|error| OpError::device(&error))?)
+    }
+
+    /// What was read of it, with the shape that it has.
+    fn array(&self, data: TensorData) -> Result<Array> {
         let array = transfer::array(data).map_err(OpError::new)?;
         if !self.scalar {
             return Ok(array);

@@ -1,12 +1,14 @@
 //! Executors: what they run, how that ends, and what becomes of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Event, Executor, Seat, Tally, World};
 use crate::batch::{Batch, Entry};
-use crate::board::{Effects, Next, Stuck};
+use crate::board::{Effects, Next};
 use crate::call::{Ended, Wakers};
 use crate::recovery::Failure;
+use crate::seat::Stuck;
 use crate::simulation::toy::{Input, Nature, Toy, expected};
 use crate::{Part, RunError, Worker};
 
@@ -66,6 +68,30 @@ impl World<'_> {
     pub(super) fn start(&mut self, seat: usize, batch: Arc<Batch<Toy>>, tally: &mut Tally) {
         assert!(!self.paused, "a batch starts in a pause");
         self.check_batch(&batch, tally);
+        self.begin(seat, batch);
+        self.give_ahead(seat, tally);
+    }
+
+    /// The device has room for more.
+    fn give_ahead(&mut self, seat: usize, tally: &mut Tally) {
+        while self.seats[seat].ahead.len() + 1 < self.setup.depth {
+            let mut effects = Effects::default();
+            let batch = self.board.next_ahead(self.seats[seat].tenure, self.now, &mut effects);
+            self.carry_out(effects, tally);
+            let Some(batch) = batch else { return };
+            assert!(!self.paused, "a batch starts in a pause");
+            let Executor::Running(first, _) = &self.seats[seat].executor else { panic!("it has nothing to run") };
+            for batch in [first, &batch].into_iter().chain(&self.seats[seat].ahead) {
+                assert!(batch.trial.is_none() && self.setup.methods[batch.method].retry, "it has company");
+            }
+            self.check_batch(&batch, tally);
+            tally.add("given ahead");
+            self.seats[seat].ahead.push_back(batch);
+        }
+    }
+
+    /// The device begins with a batch.
+    fn begin(&mut self, seat: usize, batch: Arc<Batch<Toy>>) {
         let life = self.seats[seat].life;
         let takes = self.setup.run.mul_f64(self.rng.f64());
         let has = |nature| batch.entries.iter().any(|entry| entry.call.input.nature == nature);
@@ -81,17 +107,18 @@ impl World<'_> {
     }
 
     pub(super) fn finish(&mut self, seat: usize, tally: &mut Tally) {
-        let Executor::Running(batch, _) = &self.seats[seat].executor else {
+        let Executor::Running(batch, begun) = &self.seats[seat].executor else {
             panic!("it finishes what it does not run")
         };
-        let batch = Arc::clone(batch);
+        let (batch, execution) = (Arc::clone(batch), self.now.duration_since(*begun));
         let part = |entry: &Entry<Toy>| (Arc::clone(&entry.call), entry.rows.clone());
         let entries: Vec<_> = batch.entries.iter().map(part).collect();
         let parts: Vec<_> =
             entries.iter().map(|(call, rows)| Part { input: &call.input, rows: rows.clone() }).collect();
         let is_late = self.arrived * 2 > self.setup.calls;
         let is_starved = self.setup.memory.is_some_and(|memory| batch.rows() > memory && !is_late);
-        let run = if is_starved { Err(RunError::OutOfMemory("full".into())) } else { Toy.run(batch.method, &parts) };
+        let run =
+            if is_starved { Err(RunError::OutOfMemory("full".into())) } else { Toy.finish(batch.method, &parts, ()) };
         let capped = self.board.caps(batch.method).len();
         match run {
             Ok(outcomes) => {
@@ -102,11 +129,11 @@ impl World<'_> {
                     }
                 }
                 let mut effects = Effects::default();
-                let execution = batch.run.map_or(self.setup.run, |run| self.now.duration_since(run.started));
-                self.board.ran(self.seats[seat].tenure, &batch, execution, &mut effects);
+                self.board.ran(self.seats[seat].tenure, &batch, execution, self.now, &mut effects);
                 self.carry_out(effects, tally);
             }
             Err(RunError::Method(error)) => {
+                self.put_down(seat, &batch, tally);
                 let _ = self.recover(&batch, Failure::Error(error), tally);
             }
             Err(RunError::OutOfMemory(message)) => {
@@ -114,6 +141,7 @@ impl World<'_> {
                 if entries.iter().any(|(_, rows)| rows.len() > 1) && entries.len() == 1 {
                     tally.add("cut for memory");
                 }
+                self.put_down(seat, &batch, tally);
                 let _ = self.recover(&batch, Failure::OutOfMemory(message), tally);
             }
             Err(error) => panic!("the toy has no such failures: {error:?}"),
@@ -122,13 +150,32 @@ impl World<'_> {
             tally.add("a cap was lifted");
         }
         drop((batch, entries));
-        self.work(seat, tally);
+        match self.seats[seat].ahead.pop_front() {
+            Some(next) => {
+                self.begin(seat, next);
+                self.give_ahead(seat, tally);
+            }
+            None => self.work(seat, tally),
+        }
+    }
+
+    fn put_down(&mut self, seat: usize, batch: &Batch<Toy>, tally: &mut Tally) {
+        let mut effects = Effects::default();
+        self.board.put_down(self.seats[seat].tenure, batch, self.now, &mut effects);
+        self.carry_out(effects, tally);
     }
 
     pub(super) fn kill(&mut self, seat: usize) {
         let Seat { life, tenure, .. } = self.seats[seat];
-        self.seats[seat] =
-            Seat { executor: Executor::Unheard, tenure, life: life + 1, released: false, mail: 0, stands_by: false };
+        self.seats[seat] = Seat {
+            executor: Executor::Unheard,
+            ahead: VecDeque::new(),
+            tenure,
+            life: life + 1,
+            released: false,
+            mail: 0,
+            stands_by: false,
+        };
         self.soon(Event::Exit { seat, drained: false });
     }
 
@@ -151,6 +198,7 @@ impl World<'_> {
         self.plan(after, Event::ComeBack(nth));
         self.seats[seat].life += 1;
         self.seats[seat].mail = 0;
+        self.seats[seat].ahead.clear();
         self.exited(seat, false, tally);
         if !self.is_ending() && self.abandoned.iter().flatten().count() > self.setup.restarts.max_abandoned as usize {
             tally.add("too many abandoned");
@@ -170,9 +218,25 @@ impl World<'_> {
             }
         }
         let mut effects = Effects::default();
-        self.board.ran(tenure, &batch, self.setup.run, &mut effects);
+        self.board.ran(tenure, &batch, self.setup.run, self.now, &mut effects);
         assert!(matches!(self.board.next(tenure, self.now, &mut effects), Next::Retire), "it goes on");
         self.carry_out(effects, tally);
+    }
+
+    /// An executor has died over these.
+    pub(super) fn lose(&mut self, batches: &[Arc<Batch<Toy>>], tally: &mut Tally) -> bool {
+        match batches {
+            [] => return false,
+            [batch] => return self.recover(batch, Failure::Crash("it died".into()), tally),
+            _ => tally.add("lost in company"),
+        }
+        let mut effects = Effects::default();
+        let is_free = self.board.lose(batches, "it died", &mut effects);
+        self.carry_out(effects, tally);
+        for entry in batches.iter().flat_map(|batch| &batch.entries) {
+            self.calls.get_mut(&entry.call.input.id).expect("an accepted call").put_back(&entry.rows);
+        }
+        is_free
     }
 
     pub(super) fn recover(&mut self, batch: &Batch<Toy>, failure: Failure, tally: &mut Tally) -> bool {
@@ -199,8 +263,12 @@ impl World<'_> {
             known.starved |= matches!(failure, Failure::OutOfMemory(_));
         }
         let mut effects = Effects::default();
+        let caps = self.board.caps(batch.method);
         let is_free = self.board.recover(batch, failure, &mut effects);
         self.carry_out(effects, tally);
+        if is_starved && batch.rows() > 1 && self.board.caps(batch.method) == caps {
+            tally.add("no memory for two");
+        }
         let mut returned = 0;
         for entry in &batch.entries {
             let record = self.calls.get_mut(&entry.call.input.id).expect("an accepted call");

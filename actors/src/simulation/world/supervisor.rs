@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::{Event, Executor, Seat, Tally, World};
 use crate::board::{Effects, Phase};
 use crate::budget::Restart;
-use crate::recovery::Failure;
 
 impl World<'_> {
     /// What the supervisor does about an exit.
@@ -13,7 +12,7 @@ impl World<'_> {
         let mut effects = Effects::default();
         let left = self.board.leave(seat, &mut effects);
         self.carry_out(effects, tally);
-        let is_free = left.is_some_and(|batch| self.recover(&batch, Failure::Crash("it died".into()), tally));
+        let is_free = self.lose(&left, tally);
         let forgiven = self.board.take_forgiven();
         self.budget.forgive(forgiven);
         if forgiven > 0 {

@@ -25,6 +25,8 @@
 //! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve.
+//! * [`oip`]: the Open Inference Protocol, which KServe and Triton clients speak.
+//! * `grpc`: the same protocol over gRPC, on tonic; a feature.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -37,11 +39,14 @@ pub mod app;
 pub mod codec;
 pub mod config;
 pub mod device;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod home;
 pub mod http;
 mod isolation;
 pub mod metrics;
 pub mod models;
+pub mod oip;
 mod onnx;
 pub mod runner;
 pub mod serving;

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod devices;
+mod grpc;
 mod log;
 mod models;
 mod random;
@@ -44,12 +45,8 @@ enum Command {
     Serve {
         #[command(flatten)]
         served: ServedArgs,
-        /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        bind: Option<String>,
-        /// Where to take operators' orders; "" for nowhere [default: 127.0.0.1:3001]
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        admin_bind: Option<String>,
+        #[command(flatten)]
+        binds: serve::Binds,
     },
     /// Check a configuration without starting anything, and print every value in effect with where it comes from
     Check {
@@ -134,9 +131,7 @@ impl From<StartError> for Failure {
 pub(crate) fn run() -> ExitCode {
     App::run_child(|| runnables(App::builder()));
     let done = match Cli::parse().command {
-        Command::Serve { served, bind, admin_bind } => {
-            served.app().and_then(|app| serve::serve(app, (bind, admin_bind)))
-        }
+        Command::Serve { served, binds } => served.app().and_then(|app| serve::serve(app, binds)),
         Command::Check { served } => served.app().and_then(check::check),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_ref(), &url, json),

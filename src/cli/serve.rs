@@ -13,8 +13,10 @@ use ekiden::http::{self, AccessFormat, ServeOptions};
 use ekiden::serving::{MethodHandle, RunnerEntry};
 use ekiden::value::{TensorSpec, ValueSpec};
 
+use clap::Args;
 use tokio::sync::oneshot;
 
+use super::grpc::Grpc;
 use super::{Failure, log, tell};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -24,17 +26,37 @@ pub(super) const EXAMPLES: &str = "Examples:
   ekiden serve churn:latest                      a model of the store
   ekiden serve model.onnx --name churn --set runners.churn.max_batch_size=256";
 
-/// Where to listen, and where to take orders.
-type Binds = (Option<String>, Option<String>);
+/// Where to listen.
+#[derive(Args)]
+pub(super) struct Binds {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<String>,
+    /// Where to take operators' orders; "" for nowhere [default: 127.0.0.1:3001]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin_bind: Option<String>,
+    /// Where to serve the Open Inference Protocol over gRPC; "" for nowhere, which is the default
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    grpc_bind: Option<String>,
+}
 
-pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bind): Binds) -> Result<(), Failure> {
+impl Binds {
+    fn given(self, builder: AppBuilder) -> AppBuilder {
+        let flags = [
+            ("--bind", "server.bind", self.bind),
+            ("--admin-bind", "server.admin_bind", self.admin_bind),
+            ("--grpc-bind", "server.grpc_bind", self.grpc_bind),
+        ];
+        flags.into_iter().fold(builder, |builder, (flag, key, bind)| match bind {
+            Some(bind) => builder.sources(|sources| sources.flag(flag, key, bind)),
+            None => builder,
+        })
+    }
+}
+
+pub(super) fn serve((builder, source): (AppBuilder, String), binds: Binds) -> Result<(), Failure> {
     let started = Instant::now();
-    if let Some(bind) = bind {
-        builder = builder.sources(|sources| sources.flag("--bind", "server.bind", bind));
-    }
-    if let Some(bind) = admin_bind {
-        builder = builder.sources(|sources| sources.flag("--admin-bind", "server.admin_bind", bind));
-    }
+    let builder = binds.given(builder);
     let checked = builder.check()?;
     let server = checked.config().server.clone();
     log::start(server.log_format.value);
@@ -44,6 +66,7 @@ pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bi
     })?;
     let address = listener.local_addr().map_err(|error| Failure::Run(error.to_string()))?;
     let admin = admin_listener(&server.admin_bind)?;
+    let grpc = Grpc::listen(&server)?;
     let system = System::new();
     // Before anybody can read that there is a server: a SIGHUP that nobody has asked for ends a process.
     #[cfg(unix)]
@@ -58,9 +81,12 @@ pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bi
             LogFormat::Json => AccessFormat::Json,
         }),
     };
-    let served = system.block_on(async {
+    let (served, grpc) = system.block_on(async {
         let stop = stop_signal();
         describe(&app, &source, address);
+        if let Some(Ok(address)) = grpc.as_ref().map(Grpc::address) {
+            say(format_args!("gRPC on {address}"));
+        }
         let (admin_stops, admin_stopped) = oneshot::channel::<()>();
         let admin = admin.map(|admin| {
             if let Ok(address) = admin.local_addr() {
@@ -75,7 +101,13 @@ pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bi
         #[cfg(unix)]
         let reloads = actix_web::rt::spawn(reload_on(hangups, app.clone()));
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
-        let served = http::serve(&app, listener, options, stop).await;
+        let (served, grpc) = match grpc {
+            Some(grpc) => {
+                let (stop, grpc) = grpc.start(&app, stop);
+                (http::serve(&app, listener, options, stop).await, grpc.await.unwrap_or(Ok(())))
+            }
+            None => (http::serve(&app, listener, options, stop).await, Ok(())),
+        };
         ready.abort();
         #[cfg(unix)]
         reloads.abort();
@@ -85,9 +117,10 @@ pub(super) fn serve((mut builder, source): (AppBuilder, String), (bind, admin_bi
         {
             tracing::error!(%error, "the admin listener has failed");
         }
-        served
+        (served, grpc)
     });
     served.map_err(|error| Failure::Run(format!("the HTTP server has failed: {error}")))?;
+    grpc.map_err(|error| Failure::Run(format!("the gRPC server has failed: {error}")))?;
     say("stopped");
     Ok(())
 }

@@ -1,8 +1,17 @@
 //! The keys that users write, in the order in which messages list them.
 
 /// Keys of `[server]`.
-pub(super) const SERVER: [&str; 7] =
-    ["bind", "admin_bind", "workers", "max_body_bytes", "grace_s", "log_format", "access_log"];
+pub(super) const SERVER: [&str; 9] = [
+    "bind",
+    "admin_bind",
+    "grpc_bind",
+    "grpc_orders",
+    "workers",
+    "max_body_bytes",
+    "grace_s",
+    "log_format",
+    "access_log",
+];
 
 /// Limits of a method; at a runner they are the defaults of its methods.
 pub(super) const LIMITS: [&str; 8] = [

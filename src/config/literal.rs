@@ -26,8 +26,8 @@ pub(super) fn value(
     let key = path.last().map_or("", String::as_str);
     let literal = match (key, toml) {
         (
-            "bind" | "admin_bind" | "log_format" | "runnable" | "model" | "batching" | "isolation" | "device"
-            | "strategy",
+            "bind" | "admin_bind" | "grpc_bind" | "log_format" | "runnable" | "model" | "batching" | "isolation"
+            | "device" | "strategy",
             toml,
         ) if !free_form => toml.filter(|toml| toml.is_str()),
         ("models", toml) if !free_form => match toml.filter(|toml| toml.is_array()) {

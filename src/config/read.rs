@@ -71,7 +71,9 @@ impl<'a> Reader<'a> {
         let default = ServerConfig::default();
         let server = ServerConfig {
             bind: self.take(&mut section, "bind", values::bind).unwrap_or(default.bind),
-            admin_bind: self.take(&mut section, "admin_bind", values::admin_bind).unwrap_or(default.admin_bind),
+            admin_bind: self.take(&mut section, "admin_bind", values::optional_bind).unwrap_or(default.admin_bind),
+            grpc_bind: self.take(&mut section, "grpc_bind", values::optional_bind).unwrap_or(default.grpc_bind),
+            grpc_orders: self.take(&mut section, "grpc_orders", values::flag).unwrap_or(default.grpc_orders),
             workers: self.take(&mut section, "workers", values::workers).unwrap_or(default.workers),
             max_body_bytes: self.take(&mut section, "max_body_bytes", values::bytes).unwrap_or(default.max_body_bytes),
             grace: self.take(&mut section, "grace_s", values::seconds).unwrap_or(default.grace),

@@ -95,10 +95,16 @@ fn shown<T: Display>(value: &T) -> String {
     value.to_string()
 }
 
+fn optional<T: Display>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "off".to_owned(), shown)
+}
+
 fn server_rows(server: &ServerConfig) -> Vec<Row> {
     vec![
         row("bind", &server.bind, shown),
-        row("admin_bind", &server.admin_bind, |bind| bind.as_ref().map_or_else(|| "off".to_owned(), shown)),
+        row("admin_bind", &server.admin_bind, optional),
+        row("grpc_bind", &server.grpc_bind, optional),
+        row("grpc_orders", &server.grpc_orders, shown),
         row("workers", &server.workers, shown),
         row("max_body_bytes", &server.max_body_bytes, shown),
         row("grace_s", &server.grace, seconds),

@@ -1,4 +1,4 @@
-//! `[server]`: where and how the HTTP API listens.
+//! `[server]`: where and how the HTTP API and gRPC listen.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -43,9 +43,13 @@ pub struct ServerConfig {
     pub bind: Sourced<BindAddress>,
     /// Where to take operators' orders; `127.0.0.1:3001` by default, `None`: nowhere.
     pub admin_bind: Sourced<Option<BindAddress>>,
-    /// Threads that serve HTTP, 1 to 1024; the machine's cores by default.
+    /// Where to serve gRPC; `None`, the default: nowhere.
+    pub grpc_bind: Sourced<Option<BindAddress>>,
+    /// Whether gRPC takes orders to load and unload models, from whoever reaches it; not by default.
+    pub grpc_orders: Sourced<bool>,
+    /// Threads that serve HTTP, and as many that serve gRPC, 1 to 1024; the machine's cores by default.
     pub workers: Sourced<NonZeroUsize>,
-    /// The largest request body in bytes, at least 1; 64 MiB by default.
+    /// The largest request body or gRPC message in bytes, at least 1; 64 MiB by default.
     pub max_body_bytes: Sourced<usize>,
     /// How long a graceful stop may take, at most a year; 30 seconds by default.
     pub grace: Sourced<Duration>,
@@ -61,6 +65,8 @@ impl Default for ServerConfig {
         Self {
             bind: Sourced::default(BindAddress::default()),
             admin_bind: Sourced::default(Some(BindAddress::admin())),
+            grpc_bind: Sourced::default(None),
+            grpc_orders: Sourced::default(false),
             workers: Sourced::default(cores),
             max_body_bytes: Sourced::default(64 << 20),
             grace: Sourced::default(Duration::from_secs(30)),

@@ -243,7 +243,7 @@ pub(super) fn bind(value: &Value) -> Parsed<BindAddress> {
 }
 
 /// "" is nowhere.
-pub(super) fn admin_bind(value: &Value) -> Parsed<Option<BindAddress>> {
+pub(super) fn optional_bind(value: &Value) -> Parsed<Option<BindAddress>> {
     match &value.kind {
         ValueKind::String(text) if text.is_empty() => Ok(None),
         _ => bind(value).map(Some),

@@ -45,11 +45,22 @@ pub(super) async fn call(
         Ok(method) => answer(request, method, body, announced, api, outbox).await,
         Err(error) => Err(admin::hint(method, Refusal::from(&error))),
     };
+    finish(request, api, outcome, |response| response, Refusal::response)
+}
+
+/// What a call has come to, as an answer: logged, and with the request's id.
+pub(super) fn finish<T>(
+    request: &HttpRequest,
+    api: &Api,
+    outcome: Result<T, Refusal>,
+    respond: impl FnOnce(T) -> HttpResponse,
+    refuse: impl FnOnce(&Refusal) -> HttpResponse,
+) -> HttpResponse {
     let id = request_id(request, api);
     let mut response = match outcome {
-        Ok(response) => {
+        Ok(answer) => {
             tracing::debug!(path = request.path(), id = ?id, "answered");
-            response
+            respond(answer)
         }
         Err(refusal) => {
             let (status, code, message) = (refusal.status.as_u16(), refusal.code, refusal.message.as_str());
@@ -58,7 +69,7 @@ pub(super) async fn call(
             } else {
                 tracing::debug!(path = request.path(), id = ?id, status, code, message, "refused");
             }
-            refusal.response()
+            refuse(&refusal)
         }
     };
     response.headers_mut().insert(REQUEST_ID, id);
@@ -147,7 +158,7 @@ fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
     }
 }
 
-fn unreadable(error: &PayloadError, api: &Api) -> CallError {
+pub(super) fn unreadable(error: &PayloadError, api: &Api) -> CallError {
     match error {
         PayloadError::Overflow => {
             let limit = api.max_body_bytes;

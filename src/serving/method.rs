@@ -7,6 +7,7 @@ use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Hand
 
 use super::chunks;
 use super::{CallInput, ChunkStream, ModelWorker};
+use crate::metrics::{Counts, Statistics};
 use crate::value::{Buckets, Signature, Values};
 
 /// A call that is about to come.
@@ -25,6 +26,7 @@ struct About {
     signature: Signature,
     limits: MethodLimits,
     buckets: Buckets,
+    counts: Arc<Counts>,
 }
 
 impl MethodHandle {
@@ -33,9 +35,10 @@ impl MethodHandle {
         signature: Signature,
         limits: MethodLimits,
         buckets: Buckets,
+        counts: Arc<Counts>,
         handle: Handle<ModelWorker>,
     ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, limits, buckets }) }
+        Self { handle, about: Arc::new(About { name, signature, limits, buckets, counts }) }
     }
 
     /// The method's name.
@@ -76,6 +79,11 @@ impl MethodHandle {
     /// What its batches cost, as far as it has been measured, by the shape of their inputs.
     pub fn costs(&self) -> Vec<Cost> {
         self.handle.costs()
+    }
+
+    /// What it has done since its runner was launched.
+    pub fn statistics(&self) -> Statistics {
+        self.about.counts.read()
     }
 
     /// Calls the method and waits for its outputs. Dropping the future cancels the call.

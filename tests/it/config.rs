@@ -168,7 +168,7 @@ fn a_bad_configuration_is_refused_with_its_place() {
 fn help_says_what_there_is() {
     let place = Place::new(None);
     place.check(&["--help"], 0, &["serve", "check", "runners", "Exit codes", "RUST_LOG"]);
-    place.check(&["serve", "--help"], 0, &["--config", "--set", "--bind", "127.0.0.1:3000"]);
+    place.check(&["serve", "--help"], 0, &["--config", "--set", "--bind", "127.0.0.1:3000", "--grpc-bind"]);
     place.check(&["check", "--help"], 0, &["--set", "runners.toml"]);
     place.check(&["runners", "--help"], 0, &["--url", "--json"]);
     place.check(&["--version"], 0, &[env!("CARGO_PKG_VERSION")]);
@@ -346,6 +346,27 @@ fn without_a_file_the_built_in_runners_are_served() {
     let address = taken.local_addr().expect("an address").to_string();
     let bind = format!("server.bind={address}");
     place.check(&["serve", "--set", &bind], 1, &[&format!("cannot listen on {address} (--set"), "in use"]);
+}
+
+#[test]
+fn grpc_is_served_beside_http_where_it_is_asked_for() {
+    let place = Place::new(Some(GOOD));
+    let mut serving = Serving::start(&place, &["--grpc-bind", "127.0.0.1:0"]);
+    let address = serving.address();
+    let grpc = serving.line("gRPC on ");
+    let grpc: SocketAddr = grpc.rsplit(' ').next().and_then(|address| address.parse().ok()).expect("an address");
+    serving.line("ready in ");
+    assert!(crate::grpc::is_live(grpc));
+    assert_eq!(Client::connect(address).get("/livez").status, 200);
+    let busy = ["--set", &format!("server.grpc_bind={grpc}")];
+    let message = [&format!("cannot listen on {grpc} (--set"), "choose another with --grpc-bind"];
+    place.check(&[&["serve", "--bind", "127.0.0.1:0"], &busy[..]].concat(), 1, &message);
+    #[cfg(unix)]
+    {
+        serving.signal("-TERM");
+        assert_eq!(serving.exit_code(), Some(0));
+        assert!(TcpListener::bind(grpc).is_ok(), "it listens no more");
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod devices;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod graphs;
+mod grpc;
+mod grpc_generated;
 mod http;
 #[path = "../../examples/iris/runnable.rs"]
 mod iris;
@@ -45,5 +47,8 @@ mod supervision;
 mod support;
 mod tidy;
 mod typed;
+#[path = "../../examples/types/runnable.rs"]
+mod types;
+mod v2;
 mod values;
 mod warm_up;

@@ -336,10 +336,10 @@ fn a_method_that_is_gone_is_missed_by_those_who_still_hold_it() {
 #[test]
 fn what_only_a_start_can_change_is_told() {
     let place = Place::ready(&[("one", "1")]);
-    let server = "[server]\nbind = \"127.0.0.1:0\"\ngrace_s = 7\n".to_owned();
+    let server = "[server]\nbind = \"127.0.0.1:0\"\ngrpc_bind = \"127.0.0.1:0\"\ngrace_s = 7\n".to_owned();
     place.write_text(&(server + &text(&place.name, &[("one", "1")])));
     let reloaded = place.reload();
-    assert_eq!(reloaded.needs_restart, ["server.bind", "server.grace_s"]);
+    assert_eq!(reloaded.needs_restart, ["server.bind", "server.grpc_bind", "server.grace_s"]);
     assert_eq!(reloaded.unchanged, ["one"]);
     assert_eq!(place.app.config().server.bind.value.to_string(), "127.0.0.1:3000", "what is in effect");
 }

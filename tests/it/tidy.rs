@@ -96,9 +96,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         paths: &["src/", "actors/src/"],
-        except: &["src/device/backend.rs"],
+        except: &["src/device/backend.rs", "src/lib.rs"],
         words: &["feature =", "feature=", "cfg_attr"],
-        why: "which backends were built in is asked in one file",
+        why: "which backends were built in is asked in one file, and which modules are in lib.rs",
+    },
+    Rule {
+        paths: &["src/", "actors/src/"],
+        except: &["src/grpc/"],
+        words: &["tonic", "prost"],
+        why: "gRPC is a feature, and a module",
+    },
+    Rule {
+        paths: &["src/grpc/"],
+        except: &[],
+        words: &["burn", "actix", "crate::app", "crate::http", "crate::runner", "crate::device"],
+        why: "gRPC sees values and actors, as HTTP does, and knows nothing of HTTP",
     },
     Rule {
         paths: &["src/", "actors/src/"],
@@ -112,8 +124,10 @@ const RULES: &[Rule] = &[
 const LINES: usize = 400;
 
 /// Files that are longer, and why.
-const LONGER: &[(&str, &str)] =
-    &[("actors/src/board.rs", "one state machine, whose every transition keeps the same two invariants")];
+const LONGER: &[(&str, &str)] = &[
+    ("actors/src/board.rs", "one state machine, whose every transition keeps the same two invariants"),
+    ("src/grpc/generated.rs", "nobody reads what is generated"),
+];
 
 /// The code of a file: no comments, and nothing from the inline tests on.
 fn code(text: &str) -> Vec<(usize, &str)> {
@@ -181,6 +195,29 @@ fn the_rules_hold() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
+/// Where a feature gates something other than a whole module.
+fn gated(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let gates = lines.iter().enumerate().filter(|(_, line)| line.contains("feature"));
+    let gates = gates.filter(|(_, line)| !line.starts_with("//"));
+    let whole = |at: usize| lines[at].starts_with("#[cfg(feature = ") && lines.get(at + 1).is_some_and(is_module);
+    gates.filter(|(at, _)| !whole(*at)).map(|(at, line)| format!("src/lib.rs:{}: {line}", at + 1)).collect()
+}
+
+fn is_module(line: &&str) -> bool {
+    line.starts_with("pub mod ") && line.ends_with(';')
+}
+
+#[test]
+fn features_gate_whole_modules() {
+    let (_, text) = sources().into_iter().find(|(path, _)| path == "src/lib.rs").expect("there is one");
+    let found = gated(&text);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    assert_eq!(gated("#[cfg(feature = \"a\")]\npub mod a;\n"), Vec::<String>::new());
+    assert_eq!(gated("#[cfg(feature = \"a\")]\npub use a::A;\n"), ["src/lib.rs:1: #[cfg(feature = \"a\")]"]);
+    assert_eq!(gated("pub use a::A; // as a feature\nif cfg!(feature = \"a\") {}\n").len(), 2);
+}
+
 #[test]
 fn each_rule_finds_what_it_is_for() {
     let check = |path: &str, line: &str, finds: bool| {
@@ -216,6 +253,9 @@ fn each_rule_finds_what_it_is_for() {
     check("src/onnx/graph.rs", "use burn::backend::Dispatch;", false);
     check("src/device/backend.rs", "#[cfg(feature = \"wgpu\")]", false);
     check("src/device/presence.rs", "#[cfg(feature = \"wgpu\")]", true);
+    check("src/http/mod.rs", "use tonic::Status;", true);
+    check("src/grpc/status.rs", "use tonic::Status;", false);
+    check("src/grpc/server.rs", "use crate::http::ServeOptions;", true);
     check("src/serving/mod.rs", "use crate::device::DeviceName;", true);
     check("src/runner/strategy.rs", "#[cfg(feature = \"wgpu\")]", true);
     check("src/cli/serve.rs", "let address = listener.local_addr().unwrap();", true);

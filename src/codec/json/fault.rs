@@ -65,7 +65,7 @@ impl Fault {
 
 /// What stands at byte `at`, in words.
 #[cold]
-pub(super) fn found(body: &[u8], at: usize) -> String {
+pub(crate) fn found(body: &[u8], at: usize) -> String {
     const NOT_JSON: [&str; 6] = ["NaN", "nan", "Infinity", "-Infinity", "inf", "-inf"];
     let rest = body.get(at..).unwrap_or_default();
     let Some(&first) = rest.first() else { return "the end of the body".to_owned() };
@@ -95,7 +95,7 @@ pub(super) fn found(body: &[u8], at: usize) -> String {
 }
 
 /// At most 40 characters of a caller's text, for a message.
-pub(super) fn excerpt(text: &[u8]) -> String {
+pub(crate) fn excerpt(text: &[u8]) -> String {
     const LONGEST: usize = 40;
     let text = String::from_utf8_lossy(&text[..text.len().min(4 * LONGEST)]);
     match text.char_indices().nth(LONGEST) {
@@ -113,11 +113,14 @@ pub(super) fn byte_offset_of(error: &serde_json::Error, text: &[u8]) -> usize {
     (line.sum::<usize>() + error.column().saturating_sub(1)).min(text.len())
 }
 
-/// An error of serde's without ` at line … column …`, for which [`byte_offset_of`] speaks.
+/// An error of serde's without ` at line … column …`, for which [`byte_offset_of`] speaks. It may repeat a caller's text,
+/// and does so at no length.
 pub(super) fn without_position(error: &serde_json::Error) -> String {
-    let mut message = error.to_string();
-    if let Some(end) = message.rfind(" at line ") {
-        message.truncate(end);
+    const LONGEST: usize = 200;
+    let message = error.to_string();
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    match message[..end].char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &message[..cut]),
+        None => message[..end].to_owned(),
     }
-    message
 }

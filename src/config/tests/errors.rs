@@ -108,7 +108,7 @@ fn unknown_keys() {
     check("methods = 1", &format!(r#"unknown key "methods"; allowed: {RUNNER}"#));
     file("[server]\n\nbnid = 1").fails(
         "runners.toml:3: server: unknown key \"bnid\"; did you mean \"bind\"? \
-         allowed: bind, admin_bind, workers, max_body_bytes, grace_s, log_format, access_log",
+         allowed: bind, admin_bind, grpc_bind, grpc_orders, workers, max_body_bytes, grace_s, log_format, access_log",
     );
     file("\n[runner]\n")
         .fails("runners.toml:2: unknown key \"runner\"; did you mean \"runners\"? allowed: server, runners");
@@ -127,6 +127,8 @@ fn wrong_values_of_the_server() {
     let address = r#"expected an address and a port, such as "127.0.0.1:3000" or "[::1]:3000""#;
     check("bind = 'here'", &format!(r#"bind: {address}, found "here""#));
     check("bind = 80", &format!("bind: {address}, found 80"));
+    check("grpc_bind = 'here'", &format!(r#"grpc_bind: {address}, found "here""#));
+    check("grpc_orders = 1", "grpc_orders: expected true or false, found 1");
     check("workers = 0", "workers: expected a whole number of at least 1, found 0");
     check("workers = 5000", "workers: expected a whole number of at most 1024, found 5000");
     check("max_body_bytes = '1M'", r#"max_body_bytes: expected a whole number of at least 1, found "1M""#);
@@ -226,7 +228,7 @@ fn variables() {
     check_env(
         "EKIDEN__SERVER__BNID",
         "",
-        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, ADMIN_BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
+        r#"unknown key "BNID"; did you mean "EKIDEN__SERVER__BIND"? allowed: BIND, ADMIN_BIND, GRPC_BIND, GRPC_ORDERS, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG"#,
     );
     check_env(
         "EKIDEN__SERVR__BIND",
@@ -299,7 +301,7 @@ fn command_line() {
     check(
         "server.grace=1",
         "--set server.grace: unknown key \"grace\"; did you mean \"grace_s\"? \
-         allowed: bind, admin_bind, workers, max_body_bytes, grace_s, log_format, access_log",
+         allowed: bind, admin_bind, grpc_bind, grpc_orders, workers, max_body_bytes, grace_s, log_format, access_log",
     );
     check(
         "runners.iris.cpu=1",

@@ -16,6 +16,8 @@ use crate::device::DeviceName;
 const FULL: &str = r#"
 [server]
 bind = "[::1]:80"
+grpc_bind = "127.0.0.1:8001"
+grpc_orders = true
 workers = 3
 max_body_bytes = 1024
 grace_s = 0.5
@@ -60,6 +62,8 @@ fn rows(count: usize) -> NonZeroUsize {
 fn every_key_of_the_file() {
     let config = file(FULL).load();
     assert_eq!(config.server.bind.value.to_string(), "[::1]:80");
+    assert_eq!(config.server.grpc_bind.value.map(|bind| bind.to_string()).as_deref(), Some("127.0.0.1:8001"));
+    assert!(config.server.grpc_orders.value);
     assert_eq!(config.server.workers.value, rows(3));
     assert_eq!(config.server.max_body_bytes.value, 1024);
     assert_eq!(config.server.grace.value, Duration::from_millis(500));
@@ -67,11 +71,11 @@ fn every_key_of_the_file() {
     assert_eq!(config.runners.iter().map(|runner| runner.name.as_str()).collect::<Vec<_>>(), ["zebra", "ant"]);
 
     let zebra = &config.runners[0];
-    assert_eq!(zebra.origin.to_string(), "runners.toml:10");
+    assert_eq!(zebra.origin.to_string(), "runners.toml:12");
     assert_eq!(zebra.runnable(), "animal");
     assert_eq!(
         zebra.resources.cpu.as_ref().map(|cpu| (cpu.value, cpu.origin.to_string())),
-        Some((2.5, "runners.toml:12".into()))
+        Some((2.5, "runners.toml:14".into()))
     );
     assert_eq!(zebra.resources.nvidia_gpu.as_ref().map(|gpus| gpus.value.clone()), Some(NvidiaGpus::None));
     let resources: Vec<_> =
@@ -201,13 +205,16 @@ fn the_layer_decides_first_and_the_method_second() {
 #[test]
 fn server_flags_and_variables() {
     let sources = Sources::new()
-        .text("x.toml", "[server]\nbind = 'a:1'\nworkers = 1\ngrace_s = 1\n")
+        .text("x.toml", "[server]\nbind = 'a:1'\ngrpc_bind = 'a:2'\nworkers = 1\ngrace_s = 1\n")
         .variables([("EKIDEN__SERVER__BIND", "0.0.0.0:80"), ("EKIDEN__SERVER__WORKERS", "2")])
         .flag("--bind", "server.bind", "[::]:81")
+        .flag("--grpc-bind", "server.grpc_bind", "")
         .set("server.log_format=json");
     let server = Config::load(sources).unwrap_or_default().server;
     let (bind, workers) = (server.bind, server.workers);
     assert_eq!((bind.value.to_string(), bind.origin.to_string()), ("[::]:81".to_owned(), "--bind".to_owned()));
+    let grpc = server.grpc_bind;
+    assert_eq!((grpc.value, grpc.origin.to_string()), (None, "--grpc-bind".to_owned()));
     assert_eq!((workers.value, workers.layer()), (rows(2), Layer::Environment));
     assert_eq!((server.grace.layer(), server.max_body_bytes.layer()), (Layer::File, Layer::Default));
     assert_eq!(server.log_format.value, LogFormat::Json);

@@ -13,6 +13,8 @@ fn a_table_with_origins() {
     let expected = r#"server
   bind            127.0.0.1:3000  default
   admin_bind      127.0.0.1:3001  default
+  grpc_bind       off             default
+  grpc_orders     false           default
   workers         2               runners.toml:2
   max_body_bytes  67108864        default
   grace_s         30              default

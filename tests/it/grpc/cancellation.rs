@@ -1,0 +1,86 @@
+//! Clients that go away, and a server that does.
+
+use ekiden::App;
+use ekiden::grpc::inference::*;
+use tonic::Code;
+
+use super::{Grpc, counts, refused, text, waits};
+use crate::kit;
+use crate::support::{Gate, Made, eventually};
+
+/// Has a call wait behind another, in a queue with room for one; `leave` has its client go, before the call runs.
+fn check(leave: impl FnOnce(&Grpc, &App)) {
+    let gate = Gate::closed();
+    let app = kit::app(&gate, |runner| runner.set("max_queue_size", 1));
+    let server = Grpc::start(&app);
+    let method = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
+    let plug = Made::held(method.async_run("first".to_owned()));
+    gate.wait_for_someone();
+    leave(&server, &app);
+    // It gives up its place in a full queue as soon as the server knows.
+    let mut last = None;
+    eventually("there is room again", || {
+        last = Made::try_held(method.async_run("last".to_owned()));
+        last.is_some()
+    });
+    gate.open();
+    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
+    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
+    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
+    counts(&app, "text", "cancelled", 1.0);
+    server.infer(text("next")).expect("the server goes on");
+}
+
+#[test]
+fn a_client_that_cancels_cancels_its_call_before_it_runs() {
+    check(|server, app| {
+        let mut client = server.client.clone();
+        let gone = server.runtime.spawn(async move { client.model_infer(text("gone")).await });
+        waits(app, "text", 1);
+        gone.abort();
+    });
+}
+
+#[test]
+fn a_client_that_hangs_up_cancels_its_calls() {
+    check(|server, app| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let mut client = Grpc::connect(&runtime, server.address);
+        runtime.spawn(async move { client.model_infer(text("gone")).await });
+        waits(app, "text", 1);
+        // With its connection.
+        runtime.shutdown_background();
+    });
+}
+
+#[test]
+fn what_was_accepted_is_finished_when_the_server_stops() {
+    let gate = Gate::closed();
+    let app = kit::app(&gate, |runner| runner);
+    let mut server = Grpc::start(&app);
+    let mut client = server.client.clone();
+    let accepted = server.runtime.spawn(async move { client.model_infer(text("accepted")).await });
+    gate.wait_for_someone();
+    server.begin_stop();
+    let ready = || {
+        let answer = server.ask(async |mut client| client.server_ready(ServerReadyRequest {}).await);
+        answer.expect("it answers to the end").into_inner().ready
+    };
+    eventually("it is not ready", || !ready());
+    // Whoever comes now is told.
+    let mut late = None;
+    eventually("nothing more is taken", || {
+        let mut client = server.client.clone();
+        let call = server.runtime.spawn(async move { client.model_infer(text("late")).await });
+        let call = server.runtime.block_on(async { tokio::time::timeout(crate::support::PATIENCE, call).await });
+        late = Some(call.expect("an answer").expect("no panic"));
+        late.as_ref().is_some_and(Result::is_err)
+    });
+    refused(late.expect("an answer"), Code::Unavailable, &[]);
+    gate.open();
+    let answer = server.runtime.block_on(accepted).expect("no panic").expect("an answer").into_inner();
+    assert_eq!(answer.id, "accepted");
+    server.wait();
+    assert_eq!(gate.batches("text"), [1]);
+}

@@ -24,7 +24,7 @@
 //! * [`app`]: the embedding API; [`App::builder`] is where to start.
 //! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
-//! * [`http`]: the HTTP API on actix-web, to mount or to serve.
+//! * [`http`]: the HTTP API on actix-web, to mount or to serve. `page`: the page in front, on which calls are tried.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -43,6 +43,8 @@ mod isolation;
 pub mod metrics;
 pub mod models;
 mod onnx;
+#[cfg(feature = "page")]
+pub mod page;
 pub mod runner;
 pub mod serving;
 mod suggest;

@@ -7,6 +7,7 @@
 //! | `POST /v1/runners/{runner}/resume` | goes on |
 //! | `POST /v1/runners/{runner}/drain` | finishes what it has accepted, and stops |
 //! | `POST /v1/reload` | reads the configuration again, and has what is served follow it |
+//! | `GET /docs.json` | all of these, in OpenAPI 3.1 |
 
 use std::io;
 use std::net::TcpListener;
@@ -16,7 +17,9 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use ekiden_actors::OrderError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::docs;
 use super::error::{self, Refusal};
 use crate::serving::{Reload, ReloadError, RunnerEntry};
 
@@ -66,10 +69,14 @@ pub async fn serve_admin(
     stopped.await
 }
 
-#[derive(Serialize)]
-struct Done<'a> {
+/// What an order has done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Done)]
+pub(super) struct Done<'a> {
     runner: &'a str,
+    /// The runner's state now.
     state: &'static str,
+    /// What was done, in a sentence.
     message: String,
 }
 
@@ -85,6 +92,8 @@ async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> H
         ["v1", "runners", _, _] | ["v1", "reload"] if request.method() != Method::POST => {
             error::method(&request, &Method::POST)
         }
+        ["docs.json"] if *request.method() == Method::GET => HttpResponse::Ok().json(docs::admin()),
+        ["docs.json"] => error::method(&request, &Method::GET),
         ["v1", "reload"] => reload(&admin.app).await,
         ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.app.as_ref().entry(runner) {
             Ok(entry) => answer(&entry, order, admin.grace).await,

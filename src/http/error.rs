@@ -7,10 +7,15 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The body of every error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Error)]
+pub(super) struct Body<'a> {
+    /// What is wrong: where, what was expected, and what came.
     error: &'a str,
+    /// The kind of error, for programs.
     code: &'a str,
 }
 

@@ -7,6 +7,7 @@
 //! | `GET /livez` | 200 while the process lives |
 //! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
 //! | `GET /metrics` | numbers for Prometheus |
+//! | `GET /docs.json` | all of these, each method with its specs, in OpenAPI 3.1: [`docs`] |
 //!
 //! Operators' orders come to a listener of their own: [`serve_admin`].
 //!
@@ -16,6 +17,7 @@ mod access;
 mod admin;
 mod body;
 mod call;
+pub mod docs;
 mod error;
 mod info;
 mod outbox;
@@ -25,7 +27,7 @@ mod server;
 pub use access::AccessFormat;
 pub use admin::serve_admin;
 pub use error::ApiError;
-pub use server::{ServeOptions, serve};
+pub use server::{ServeOptions, serve, serve_with};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -97,11 +99,14 @@ fn mount(
         // This is run once for each thread that serves HTTP.
         let (shared, outbox) = (api.clone(), Outbox::default());
         let below = move |request, payload| runners(request, payload, shared.clone(), outbox.clone());
+        let cache = docs::Cache::default();
+        let docs = move |request, api| docs::docs(request, api, cache.clone());
         config
             .service(web::scope("/v1/runners").default_service(web::to(below)))
             .service(probe("/livez", web::to(probe::livez)))
             .service(probe("/readyz", web::to(probe::readyz)))
-            .service(probe("/metrics", web::to(probe::metrics)));
+            .service(probe("/metrics", web::to(probe::metrics)))
+            .service(probe("/docs.json", web::to(docs)));
     }
 }
 

@@ -140,6 +140,7 @@ impl<R: Runnable> KindOf<R> {
 struct About {
     setup: Setup,
     signature: Signature,
+    example: Option<serde_json::Value>,
     limits: MethodLimits,
 }
 
@@ -166,7 +167,7 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
         sizes => sizes.to_vec(),
     };
     let setup = Setup { name: method.name.clone(), buckets, warm_up, must_warm_up: method.warm_up };
-    About { setup, signature: method.signature.clone(), limits }
+    About { setup, signature: method.signature.clone(), example: method.example.clone(), limits }
 }
 
 /// 1, 8, 64 … and then `most`: enough to learn what batches cost.
@@ -212,8 +213,8 @@ fn launcher<R: Runnable>(
         let places = plan.executors;
         let factory = RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone() };
         let actor = runtime.launch(spec, factory);
-        let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, limits })| {
-            MethodHandle::new(setup.name, signature, limits, setup.buckets, actor.method(index))
+        let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, example, limits })| {
+            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, actor.method(index))
         });
         RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, memory, actor }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Method {
     inputs: Vec<Spec>,
     #[serde(default)]
     outputs: Vec<Spec>,
+    /// Inputs that can be sent.
+    pub(crate) example: Option<serde_json::Value>,
     batch_dims: Option<BatchDims>,
 }
 

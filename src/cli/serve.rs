@@ -148,7 +148,8 @@ fn signature(method: &MethodHandle) -> String {
 fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
     let Some(method) = runner.methods.first() else { return format!("curl http://{address}/v1/runners") };
     let path = format!("http://{address}/v1/runners/{}/{}", runner.name, method.name());
-    let body = docs::example(method.signature(), 1).map(|body| body.to_string());
+    let body = method.example().cloned().or_else(|| docs::example(method.signature(), 1));
+    let body = body.map(|body| body.to_string());
     match (body, method.signature().inputs.as_slice()) {
         (Some(body), _) if body.len() <= 300 => {
             format!("curl {path} -H 'content-type: application/json' -d '{body}'")

@@ -85,6 +85,9 @@ struct Method<'a> {
     name: &'a str,
     inputs: Vec<Spec<'a>>,
     outputs: Vec<Spec<'a>>,
+    /// Inputs that can be sent, as JSON, where whoever wrote the method has given any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<&'a serde_json::Value>,
     batch_dims: Option<BatchDims>,
     limits: Limits,
     queued_rows: usize,
@@ -223,6 +226,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
         name: method.name(),
         inputs: signature.inputs.iter().map(spec).collect(),
         outputs: signature.outputs.iter().map(spec).collect(),
+        example: method.example(),
         batch_dims: signature.batching.map(|dims| BatchDims { input: dims.input_dim, output: dims.output_dim }),
         limits: Limits {
             batching: limits.batching.name(),

@@ -8,6 +8,7 @@ use ekiden_actors::{MethodError, Part};
 use super::dynamic::Dynamic;
 use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
 use super::tensor;
+use crate::codec::json;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput};
 use crate::value::{Batching, Signature, TensorSpec, Value, ValueSpec};
@@ -55,6 +56,7 @@ struct Declared<R> {
     outputs: Vec<NamedSpec>,
     batching: Option<Batching>,
     warm_up: bool,
+    example: Option<serde_json::Value>,
 }
 
 impl<R: 'static> Methods<R> {
@@ -74,10 +76,11 @@ impl<R: 'static> Methods<R> {
             outputs: Vec::new(),
             batching: None,
             warm_up: false,
+            example: None,
         });
         let last = self.declared.len() - 1;
-        let Declared { inputs, outputs, batching, warm_up, .. } = &mut self.declared[last];
-        MethodBuilder { inputs, outputs, batching, warm_up }
+        let Declared { inputs, outputs, batching, warm_up, example, .. } = &mut self.declared[last];
+        MethodBuilder { inputs, outputs, batching, warm_up, example }
     }
 
     /// Adds a method that takes and returns values of this signature, which nothing checks against Rust types.
@@ -95,6 +98,7 @@ impl<R: 'static> Methods<R> {
             outputs: Vec::new(),
             batching: None,
             warm_up,
+            example: None,
         });
     }
 
@@ -128,7 +132,7 @@ impl<R> Declared<R> {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
         }
         if let Some(signature) = self.signature {
-            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run });
+            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: None, run: self.run });
         }
         if self.batching.is_some() && self.input_slots.is_empty() {
             return Err("a method without inputs has no rows, and cannot be batchable".to_owned());
@@ -139,7 +143,12 @@ impl<R> Declared<R> {
         if self.warm_up {
             signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
         }
-        Ok(Method { name: self.name, signature, warm_up: self.warm_up, run: self.run })
+        if let Some(example) = &self.example {
+            let inputs = json::decode(example.to_string().as_bytes(), &signature).map_err(|error| error.to_string());
+            let fits = inputs.and_then(|inputs| signature.check_inputs(&inputs));
+            fits.map_err(|problem| format!("its example does not fit: {problem}"))?;
+        }
+        Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: self.example, run: self.run })
     }
 }
 
@@ -196,6 +205,7 @@ pub struct MethodBuilder<'a> {
     outputs: &'a mut Vec<NamedSpec>,
     batching: &'a mut Option<Batching>,
     warm_up: &'a mut bool,
+    example: &'a mut Option<serde_json::Value>,
 }
 
 impl MethodBuilder<'_> {
@@ -231,6 +241,13 @@ impl MethodBuilder<'_> {
         self
     }
 
+    /// Inputs to show what a call looks like, as JSON: a sole one bare, several as an object by their names. It is what
+    /// `/docs.json` and the page in front of it send, so it should be a call that works; without it, one of ones is made up.
+    pub fn example(self, inputs: impl Into<serde_json::Value>) -> Self {
+        *self.example = Some(inputs.into());
+        self
+    }
+
     /// Describes the next output: a [`TensorSpec`], or a name.
     pub fn output(self, spec: impl Into<NamedSpec>) -> Self {
         self.outputs.push(spec.into());
@@ -243,6 +260,7 @@ pub(crate) struct Method<R> {
     pub(crate) name: String,
     pub(crate) signature: Signature,
     pub(crate) warm_up: bool,
+    pub(crate) example: Option<serde_json::Value>,
     run: Box<dyn Run<R> + Send + Sync>,
 }
 

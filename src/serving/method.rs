@@ -22,6 +22,7 @@ pub struct MethodHandle {
 struct About {
     name: String,
     signature: Signature,
+    example: Option<serde_json::Value>,
     limits: MethodLimits,
     buckets: Buckets,
 }
@@ -30,11 +31,12 @@ impl MethodHandle {
     pub(crate) fn new(
         name: String,
         signature: Signature,
+        example: Option<serde_json::Value>,
         limits: MethodLimits,
         buckets: Buckets,
         handle: Handle<ModelWorker>,
     ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, limits, buckets }) }
+        Self { handle, about: Arc::new(About { name, signature, example, limits, buckets }) }
     }
 
     /// The method's name.
@@ -45,6 +47,11 @@ impl MethodHandle {
     /// What it takes and returns.
     pub fn signature(&self) -> &Signature {
         &self.about.signature
+    }
+
+    /// Inputs that show what a call looks like, as JSON, where whoever wrote it has given any.
+    pub fn example(&self) -> Option<&serde_json::Value> {
+        self.about.example.as_ref()
     }
 
     /// Its limits, as they are in effect.

@@ -137,7 +137,7 @@ fn each_kind_of_input_has_its_way() {
 fn what_cannot_be_called_is_said() {
     let server = Served::start();
     let iris = |arguments: &[&str]| call(&server.url, &[&["iris_clf"], arguments].concat(), b"");
-    refused(iris(&["predict"]), 2, &["predict takes features: float32 [any, 4]", "--data '[[1.0,1.0,1.0,1.0]]'"]);
+    refused(iris(&["predict"]), 2, &["predict takes features: float32 [any, 4]", "--data '[[5.1,3.5,1.4,0.2]]'"]);
     refused(iris(&["predit", "--data", "[]"]), 1, &["no method predit; it has: predict"]);
     refused(
         iris(&["predict", "--data", "[[1]]"]),

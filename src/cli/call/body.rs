@@ -7,7 +7,7 @@ use std::path::Path;
 use ekiden::codec::Format;
 use ekiden::value::{Signature, ValueKind, ValueSpec};
 
-use super::{CallArgs, LONGEST, csv, usage};
+use super::{CallArgs, LONGEST, csv};
 use crate::cli::Failure;
 
 /// How a `.npy` file begins.
@@ -21,14 +21,14 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// What the command line gives.
+    /// What the command line gives; `None` where it gives nothing, and the method takes something.
     ///
     /// # Errors
-    /// [`Failure::Usage`] if it gives nothing, or what cannot be read or is nothing for this method.
-    pub(super) fn of(args: &CallArgs, signature: &Signature) -> Result<Self, Failure> {
+    /// [`Failure::Usage`] if it cannot be read or is nothing for this method.
+    pub(super) fn of(args: &CallArgs, signature: &Signature) -> Result<Option<Self>, Failure> {
         let (bytes, ending) = match (&args.data, &args.file) {
             (None, None) if signature.inputs.is_empty() => (Vec::new(), None),
-            (None, None) => return Err(usage(&args.method, signature)),
+            (None, None) => return Ok(None),
             (Some(data), _) if data != "-" => (data.clone().into_bytes(), None),
             (_, Some(file)) if file != Path::new("-") => (read(file)?, ending(file)),
             _ => (standard_input()?, None),
@@ -37,14 +37,14 @@ impl Body {
             if given.bytes().any(|byte| byte.is_ascii_control()) {
                 return Err(Failure::Usage("--content-type: a media type has no control characters".to_owned()));
             }
-            return Ok(Self { media_type: given.clone(), bytes });
+            return Ok(Some(Self { media_type: given.clone(), bytes }));
         }
         if ending.as_deref() == Some("csv") && sole(signature) != Some(ValueKind::Bytes) {
             let file = args.file.as_deref().unwrap_or(Path::new("-")).display();
             let json = csv::json(&bytes, signature).map_err(|why| Failure::Usage(format!("--file {file}: {why}")))?;
-            return Ok(Self::new(Format::Json, json.into_bytes()));
+            return Ok(Some(Self::new(Format::Json, json.into_bytes())));
         }
-        Ok(Self::new(told(&bytes, ending.as_deref(), signature), bytes))
+        Ok(Some(Self::new(told(&bytes, ending.as_deref(), signature), bytes)))
     }
 
     fn new(format: Format, bytes: Vec<u8>) -> Self {

@@ -104,17 +104,21 @@ pub(super) fn call(args: &CallArgs) -> Result<(), Failure> {
     let base = base("--url", &args.url)?;
     let (_, information) = ask(&format!("{base}/v1/runners/{}", args.runner))?;
     let runner = Runner::read(&information)?;
-    let signature = runner.method(&args.method)?.signature().map_err(Failure::Run)?;
-    let body = Body::of(args, &signature)?;
+    let method = runner.method(&args.method)?;
+    let signature = method.signature().map_err(Failure::Run)?;
+    let Some(body) = Body::of(args, &signature)? else {
+        let example = method.example.clone().or_else(|| docs::example(&signature, 1));
+        return Err(usage(&args.method, &signature, example));
+    };
     let answer = send(args, base, body)?;
     show(args, &signature, answer)
 }
 
 /// What a method takes, and how it is said, for those who have said nothing.
-fn usage(method: &str, signature: &Signature) -> Failure {
+fn usage(method: &str, signature: &Signature, example: Option<Value>) -> Failure {
     let inputs: Vec<String> = signature.inputs.iter().map(|spec| format!("{}: {spec}", spec.name())).collect();
-    let example = match (docs::example(signature, 1), signature.inputs.as_slice()) {
-        (_, [ValueSpec::Text(_)]) => "--data 'example'".to_owned(),
+    let example = match (example, signature.inputs.as_slice()) {
+        (Some(Value::String(text)), [ValueSpec::Text(_)]) => format!("--data '{text}'"),
         (Some(example), _) if example.to_string().len() <= 300 => format!("--data '{example}'"),
         (_, [ValueSpec::Tensor(_)]) => "--file input.npy".to_owned(),
         (_, [ValueSpec::Bytes(_)]) => "--file input.bin".to_owned(),

@@ -50,9 +50,9 @@ pub(in crate::http) fn admin() -> OpenApi {
     add(&mut paths, HttpMethod::Post, "/v1/reload", fixed::operation("reload", about, responses).build());
     fixed::add_docs(&mut paths);
     let components = ComponentsBuilder::new()
-        .schema_from::<Body>()
-        .schema_from::<Done>()
-        .schema_from::<Reloaded>()
+        .schemas_from_iter(answers::schemas::<Body>())
+        .schemas_from_iter(answers::schemas::<Done>())
+        .schemas_from_iter(answers::schemas::<Reloaded>())
         .response(answers::NOT_FOUND.name, answers::NOT_FOUND.response());
     OpenApiBuilder::new()
         .info(info("Ekiden: orders", INTRODUCTION))

@@ -3,14 +3,15 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::json;
-use utoipa::Number;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{
-    Components, ComponentsBuilder, ContentBuilder, Header, Ref, Required, Response, ResponseBuilder, ResponsesBuilder,
+    Components, ComponentsBuilder, ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder,
+    ResponsesBuilder, Schema,
 };
+use utoipa::{Number, ToSchema};
 
 use crate::http::error::{Body, Refusal};
 use crate::http::{info, probe};
@@ -174,14 +175,20 @@ fn call_headers() -> [Parameter; 3] {
     ]
 }
 
+/// The schema of a type, and those that it refers to, by their names.
+pub(super) fn schemas<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
+}
+
 /// Schemas, refusals and headers that paths refer to.
 pub(super) fn components() -> Components {
     let headers = CALL_HEADERS.into_iter().zip(call_headers());
     let components = ComponentsBuilder::new()
-        .schema_from::<Body>()
-        .schema_from::<info::Runners>()
-        .schema_from::<info::Runner>()
-        .schema_from::<probe::Ready>()
+        .schemas_from_iter(schemas::<Body>())
+        .schemas_from_iter(schemas::<info::Runners>())
+        .schemas_from_iter(schemas::<probe::Ready>())
         .responses_from_iter(CALLS.iter().map(|refused| (refused.name, refused.response())));
     headers.fold(components, |components, (name, parameter)| components.parameter(name, parameter)).build()
 }

@@ -1,5 +1,6 @@
 //! One method of a runner as an operation.
 
+use serde_json::Value;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::path::{Operation, OperationBuilder};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
@@ -9,19 +10,19 @@ use utoipa::openapi::{ContentBuilder, Ref, Required, Response, ResponseBuilder, 
 use super::{answers, example, schema};
 use crate::codec::Format;
 use crate::serving::{MethodHandle, RunnerEntry};
-use crate::value::{DType, Signature, TensorSpec, ValueSpec};
+use crate::value::{DType, TensorSpec, ValueSpec};
 
 /// `POST /v1/runners/{runner}/{method}`.
 pub(super) fn operation(runner: &RunnerEntry, method: &MethodHandle) -> Operation {
     let signature = method.signature();
-    let responses = ResponsesBuilder::new().response("200", answered(signature));
+    let responses = ResponsesBuilder::new().response("200", answered(method));
     let responses = answers::CALLS.iter().fold(responses, |responses, refused| refused.add_to(responses));
     let operation = OperationBuilder::new()
         .tag(&runner.name)
         .operation_id(Some(format!("{}.{}", runner.name, method.name())))
         .summary(Some(format!("{} → {}", list(&signature.inputs), list(&signature.outputs))))
         .description(Some(about(method)))
-        .request_body(Some(request(signature)))
+        .request_body(Some(request(method)))
         .responses(responses.build());
     let header = |name| Ref::new(format!("#/components/parameters/{name}"));
     answers::CALL_HEADERS.into_iter().fold(operation, |operation, name| operation.parameter_ref(header(name))).build()
@@ -60,18 +61,24 @@ fn about(method: &MethodHandle) -> String {
 }
 
 /// The bodies that are taken.
-fn request(signature: &Signature) -> RequestBody {
+fn request(method: &MethodHandle) -> RequestBody {
     let body = RequestBodyBuilder::new();
+    let signature = method.signature();
     let inputs = signature.inputs.as_slice();
+    let example = method.example().cloned().or_else(|| example::shortest(signature));
     let body = match schema::inputs(inputs) {
-        Some(schema) => body.content(media(Format::Json), content(schema, example::shortest(signature))),
+        Some(schema) => body.content(media(Format::Json), content(schema, example.clone())),
         None => body,
     };
     let body = match inputs {
         [ValueSpec::Tensor(tensor)] if has_npy(tensor) => body.content(media(Format::Npy), file(Some(tensor))),
         // Of a list, it is the only element.
         [ValueSpec::Text(_) | ValueSpec::List(_)] => {
-            body.content(media(Format::Text), content(schema::text(), Some("example".into())))
+            let text = match example {
+                Some(Value::Array(items)) => items.into_iter().find(Value::is_string),
+                text => text,
+            };
+            body.content(media(Format::Text), content(schema::text(), text))
         }
         [ValueSpec::Bytes(_)] => body.content(media(Format::Bytes), file(None)),
         _ => body,
@@ -81,11 +88,14 @@ fn request(signature: &Signature) -> RequestBody {
 }
 
 /// The answer when all is well.
-fn answered(signature: &Signature) -> Response {
+fn answered(method: &MethodHandle) -> Response {
+    let signature = method.signature();
     let outputs = signature.outputs.as_slice();
+    // Of inputs that were made up, the sizes of the outputs are known.
+    let example = if method.example().is_none() { example::answer(signature) } else { None };
     let response = ResponseBuilder::new().description(list(outputs));
     let response = match schema::outputs(outputs) {
-        Some(schema) => response.content(media(Format::Json), content(schema, example::answer(signature))),
+        Some(schema) => response.content(media(Format::Json), content(schema, example)),
         None => response,
     };
     let response = match outputs {
@@ -102,7 +112,7 @@ fn media(format: Format) -> &'static str {
     format.media_type().split(';').next().unwrap_or_default()
 }
 
-fn content(schema: Schema, example: Option<serde_json::Value>) -> Content {
+fn content(schema: Schema, example: Option<Value>) -> Content {
     ContentBuilder::new().schema(Some(schema)).example(example).build()
 }
 

@@ -7,8 +7,8 @@ use crate::value::{Batching, DType, Signature, TensorSpec, ValueSpec};
 /// The most elements that an example of one tensor has: an image would fill pages.
 const MOST: usize = 1024;
 
-/// Inputs of a call as JSON, of `rows` rows: a sole one bare, several by their names. `None` where they would fill pages,
-/// or where JSON cannot carry them.
+/// Made-up inputs of a call as JSON, of `rows` rows: a sole one bare, several by their names. `None` where they would
+/// fill pages, or where JSON cannot carry them.
 pub fn example(signature: &Signature, rows: usize) -> Option<Value> {
     whole(&signature.inputs, signature.batching.map(|Batching { input_dim, .. }| input_dim), rows)
 }

@@ -25,6 +25,7 @@
 //! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve. `page`: the page in front, on which calls are tried.
+//! * [`oip`]: the Open Inference Protocol, which KServe and Triton clients speak.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -42,6 +43,7 @@ pub mod http;
 mod isolation;
 pub mod metrics;
 pub mod models;
+pub mod oip;
 mod onnx;
 #[cfg(feature = "page")]
 pub mod page;

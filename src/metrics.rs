@@ -1,5 +1,7 @@
 //! Numbers for Prometheus: one observer per runner sees every outcome, every batch and every change of state.
 
+mod statistics;
+
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +14,8 @@ use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use self::statistics::Counts;
+pub use self::statistics::{Statistics, Total};
 use crate::value::Buckets;
 
 /// Labels of what is counted per method.
@@ -211,6 +215,7 @@ impl Metrics {
                 buckets: buckets.clone(),
                 execution: self.execution.get_or_create(&labels).clone(),
                 out_of_memory: self.out_of_memory.get_or_create(&labels).clone(),
+                counts: Arc::default(),
             }
         };
         let state = |state: RunnerState| {
@@ -300,6 +305,7 @@ struct MethodMetrics {
     buckets: Buckets,
     execution: Histogram,
     out_of_memory: Counter,
+    counts: Arc<Counts>,
 }
 
 /// What one runner reports to.
@@ -310,9 +316,17 @@ pub(crate) struct RunnerObserver {
     state_changes: [(RunnerState, Counter); RunnerState::ALL.len()],
 }
 
+impl RunnerObserver {
+    /// What this method counts.
+    pub(crate) fn counts(&self, method: usize) -> Arc<Counts> {
+        self.methods.get(method).map(|method| Arc::clone(&method.counts)).unwrap_or_default()
+    }
+}
+
 impl Observer for RunnerObserver {
-    fn call_ended(&self, method: usize, error: Option<&CallError>, _elapsed: Duration) {
+    fn call_ended(&self, method: usize, error: Option<&CallError>, elapsed: Duration) {
         let Some(method) = self.methods.get(method) else { return };
+        method.counts.call_ended(error.is_none(), elapsed);
         match error {
             None => {
                 method.ok.inc();
@@ -327,6 +341,7 @@ impl Observer for RunnerObserver {
 
     fn batch_ran(&self, method: usize, batch: &BatchReport<'_>) {
         let Some(method) = self.methods.get(method) else { return };
+        method.counts.batch_ran(batch);
         method.batch_rows.observe(batch.rows as f64);
         let padding = method.buckets.padded(batch.rows).saturating_sub(batch.rows);
         if padding > 0 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
+use super::models;
 use super::placing::{Placed, Placing};
 use crate::config::{ConfigErrors, RunnerOptions};
 use crate::isolation::{Isolated, Opening};
@@ -109,8 +110,9 @@ impl<R: Runnable> Kind for KindOf<R> {
         if isolated.is_some() {
             placed.choice.chosen.push_str(", each in a process of its own");
         }
+        let version = models::version(&options);
         let opener = Opener::<R>::new(ctx, methods, options.golden_check());
-        let launch = launcher(&options, opener, placed.clone(), isolated);
+        let launch = launcher(&options, version, opener, placed.clone(), isolated);
         Ok(Prepared { methods: names, batchable, placed, launch: Box::new(launch), options })
     }
 
@@ -193,6 +195,7 @@ fn check_buckets(options: &RunnerOptions, method: &str) -> Result<(), PrepareErr
 
 fn launcher<R: Runnable>(
     options: &RunnerOptions,
+    version: Option<String>,
     opener: Opener<R>,
     placed: Placed,
     isolated: Option<Isolated>,
@@ -206,6 +209,7 @@ fn launcher<R: Runnable>(
         let methods = about.iter().map(|about| (about.setup.name.as_str(), &about.setup.buckets));
         let executors = NonZeroUsize::new(placed.plan.executors.len()).unwrap_or(NonZeroUsize::MIN);
         let observer = Arc::new(metrics.observer(&name, methods));
+        let counts: Vec<_> = (0..about.len()).map(|method| observer.counts(method)).collect();
         let spec = RunnerSpec { name: name.clone(), executors, methods: limits, restarts, weight, observer };
         let Placed { plan, choice } = placed;
         let setups = about.iter().map(|about| about.setup.clone()).collect();
@@ -213,9 +217,10 @@ fn launcher<R: Runnable>(
         let places = plan.executors;
         let factory = RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone() };
         let actor = runtime.launch(spec, factory);
-        let methods = about.into_iter().enumerate().map(|(index, About { setup, signature, example, limits })| {
-            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, actor.method(index))
+        let methods = about.into_iter().zip(counts).enumerate();
+        let methods = methods.map(|(index, (About { setup, signature, example, limits }, counts))| {
+            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, counts, actor.method(index))
         });
-        RunnerEntry { methods: methods.collect(), name, runnable, required, plan: choice, memory, actor }
+        RunnerEntry { methods: methods.collect(), name, runnable, version, required, plan: choice, memory, actor }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Layer, Origin, RunnerOptions, Sourced};
-use crate::models::{Format, LocatedModel};
+use crate::models::{Format, LocatedModel, is_path};
 
 /// What serves a model of a format by itself.
 const SERVED: &[(Format, &str)] = &[(Format::Onnx, "onnx")];
@@ -32,6 +32,18 @@ pub(super) fn locate(options: &mut RunnerOptions, folder: &Path) -> Result<Vec<L
     }
     options.found_models = located.iter().map(|model| (model.asked.clone(), model.found.clone())).collect();
     Ok(located)
+}
+
+/// The version of a runner's model in the store: of that of `model`, or of the only one. One at a path has none.
+pub(super) fn version(options: &RunnerOptions) -> Option<String> {
+    let many = options.models.iter().flat_map(|models| &models.value);
+    let asked = match (&options.model, many.clone().next(), many.count()) {
+        (Some(model), ..) => &model.value,
+        (None, Some(only), 1) => only,
+        _ => return None,
+    };
+    let found = options.found_models.get(asked).filter(|_| !is_path(asked))?;
+    found.split_once(':').map(|(_, version)| version.to_owned())
 }
 
 /// A runner that names a model, and nothing that it runs, runs what serves such models.

@@ -11,17 +11,21 @@
 mod fault;
 mod nesting;
 mod number;
+mod object;
 mod print;
 mod scanner;
 mod tensor;
-
-use std::borrow::Cow;
+mod texts;
 
 use smallvec::SmallVec;
 
-use self::fault::{excerpt, found};
+pub(crate) use self::fault::{excerpt, found};
+pub(crate) use self::object::{array, object};
 pub use self::print::encode;
-use self::scanner::Scanner;
+pub(crate) use self::print::flat;
+pub(crate) use self::scanner::Scanner;
+pub(crate) use self::tensor::read as tensor;
+pub(crate) use self::texts::texts;
 use super::DecodeError;
 use crate::value::{Signature, Value, ValueSpec, Values};
 
@@ -63,7 +67,7 @@ fn value(scanner: &mut Scanner<'_>, spec: &ValueSpec) -> Result<Value, DecodeErr
     };
     let what = || format!("input \"{}\"", spec.name());
     match spec {
-        ValueSpec::Tensor(spec) => tensor::read(scanner, spec).map(Value::Tensor),
+        ValueSpec::Tensor(spec) => tensor(scanner, spec).map(Value::Tensor),
         ValueSpec::List(_) | ValueSpec::Texts(_) => {
             expect(b'[', "list, an array")?;
             scanner.serde(what).map(Value::List)
@@ -81,14 +85,7 @@ fn value(scanner: &mut Scanner<'_>, spec: &ValueSpec) -> Result<Value, DecodeErr
 
 /// Reads an object with a member for each input.
 fn members(scanner: &mut Scanner<'_>, specs: &[ValueSpec]) -> Result<Values, DecodeError> {
-    let expected = |what: &str, scanner: &Scanner<'_>| {
-        DecodeError(format!(
-            "expected {what} of the object of inputs at byte {}, found {}",
-            scanner.at,
-            found(scanner.body, scanner.at)
-        ))
-    };
-    if !scanner.eat(b'{') {
+    if scanner.peek() != b'{' {
         return Err(DecodeError(format!(
             "expected an object with {}, found {} (byte {})",
             names(specs),
@@ -97,52 +94,20 @@ fn members(scanner: &mut Scanner<'_>, specs: &[ValueSpec]) -> Result<Values, Dec
         )));
     }
     let mut slots: SmallVec<[Option<Value>; 2]> = specs.iter().map(|_| None).collect();
-    scanner.skip_space();
-    let mut open = !scanner.eat(b'}');
-    while open {
-        scanner.skip_space();
-        if scanner.peek() != b'"' {
-            return Err(expected("the name of a member", scanner));
-        }
-        let at = scanner.at;
-        let name = name(scanner)?;
-        let index = specs.iter().position(|spec| spec.name().as_bytes() == name.as_ref());
+    object(scanner, "the object of inputs", |scanner, name, at| {
+        let index = specs.iter().position(|spec| spec.name().as_bytes() == name);
         let found = index.and_then(|index| Some((specs.get(index)?, slots.get_mut(index)?)));
-        let (spec, slot) = found.ok_or_else(|| unknown(&name, at, specs))?;
+        let (spec, slot) = found.ok_or_else(|| unknown(name, at, specs))?;
         if slot.is_some() {
             return Err(DecodeError(format!("input \"{}\" comes a second time (byte {at})", spec.name())));
         }
-        scanner.skip_space();
-        if !scanner.eat(b':') {
-            return Err(expected("`:` after the name of a member", scanner));
-        }
-        scanner.skip_space();
         *slot = Some(value(scanner, spec)?);
-        scanner.skip_space();
-        open = match scanner.peek() {
-            b',' => true,
-            b'}' => false,
-            _ => return Err(expected("`,` or `}`", scanner)),
-        };
-        scanner.at += 1;
-    }
+        Ok(())
+    })?;
     if slots.iter().any(Option::is_none) {
         return Err(missing(specs, &slots));
     }
     Ok(slots.into_iter().flatten().collect())
-}
-
-/// Reads the name of a member, which begins with `"` here.
-fn name<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, [u8]>, DecodeError> {
-    let quoted = scanner.rest().get(1..).unwrap_or_default();
-    // Whatever is not plain is for serde, to read or to complain about.
-    match quoted.iter().position(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')) {
-        Some(length) if quoted[length] == b'"' => {
-            scanner.at += length + 2;
-            Ok(Cow::Borrowed(&quoted[..length]))
-        }
-        _ => scanner.serde::<String>(|| "the name of a member".to_owned()).map(|name| Cow::Owned(name.into_bytes())),
-    }
 }
 
 #[cold]

@@ -30,6 +30,13 @@ const MAX_RANK: usize = 32;
 #[error("{0}")]
 pub struct DecodeError(String);
 
+impl DecodeError {
+    /// With this message.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
 /// Why values cannot be written in a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {

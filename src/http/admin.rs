@@ -7,6 +7,10 @@
 //! | `POST /v1/runners/{runner}/resume` | goes on |
 //! | `POST /v1/runners/{runner}/drain` | finishes what it has accepted, and stops |
 //! | `POST /v1/reload` | reads the configuration again, and has what is served follow it |
+//! | `POST /v2/repository/index` | the models of the Open Inference Protocol, with their states |
+//! | `POST /v2/repository/models/{model}/load` | begins a runner anew that has failed or stopped; a paused one goes on |
+//! | `POST /v2/repository/models/{model}/unload` | drains the runner |
+//! | `GET /v2` | what this listener knows of that protocol |
 //! | `GET /docs.json` | all of these, in OpenAPI 3.1 |
 
 use std::io;
@@ -21,6 +25,7 @@ use utoipa::ToSchema;
 
 use super::docs;
 use super::error::{self, Refusal};
+use super::v2;
 use crate::serving::{Reload, ReloadError, RunnerEntry};
 
 /// The last part of the paths of orders to a runner.
@@ -55,7 +60,7 @@ pub async fn serve_admin(
     let app = app.clone();
     let server = HttpServer::new(move || {
         let admin = web::Data::new(Admin { app: app.clone(), grace });
-        let order = move |request| order(request, admin.clone());
+        let order = move |request, payload| order(request, payload, admin.clone());
         App::new().default_service(web::to(order))
     });
     let server = server.workers(1).shutdown_timeout(1).disable_signals().listen(listener)?.run();
@@ -80,7 +85,7 @@ pub(super) struct Done<'a> {
     message: String,
 }
 
-async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> HttpResponse {
+async fn order<A: Reload>(request: HttpRequest, payload: web::Payload, admin: web::Data<Admin<A>>) -> HttpResponse {
     if request.headers().contains_key(header::ORIGIN) {
         // A page that an operator looks at must not give orders by their browser.
         let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", "orders are not taken from web pages");
@@ -89,6 +94,7 @@ async fn order<A: Reload>(request: HttpRequest, admin: web::Data<Admin<A>>) -> H
     let path = request.path().trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
+        ["v2", parts @ ..] => v2::repository::order(&request, payload, admin.app.as_ref(), admin.grace, parts).await,
         ["v1", "runners", _, _] | ["v1", "reload"] if request.method() != Method::POST => {
             error::method(&request, &Method::POST)
         }

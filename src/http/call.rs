@@ -44,13 +44,27 @@ pub(super) async fn call(
         Ok(method) => answer(request, method, body, announced, api, outbox).await,
         Err(error) => Err(admin::hint(method, Refusal::from(&error))),
     };
+    let respond = |(format, body)| {
+        let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
+        response
+    };
+    finish(request, api, outcome, respond, Refusal::response)
+}
+
+/// What a call has come to, as an answer: logged, and with the request's id.
+pub(super) fn finish<T>(
+    request: &HttpRequest,
+    api: &Api,
+    outcome: Result<T, Refusal>,
+    respond: impl FnOnce(T) -> HttpResponse,
+    refuse: impl FnOnce(&Refusal) -> HttpResponse,
+) -> HttpResponse {
     let id = request_id(request, api);
     let mut response = match outcome {
-        Ok((format, body)) => {
+        Ok(answer) => {
             tracing::debug!(path = request.path(), id = ?id, "answered");
-            let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
-            response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
-            response
+            respond(answer)
         }
         Err(refusal) => {
             let (status, code, message) = (refusal.status.as_u16(), refusal.code, refusal.message.as_str());
@@ -59,7 +73,7 @@ pub(super) async fn call(
             } else {
                 tracing::debug!(path = request.path(), id = ?id, status, code, message, "refused");
             }
-            refusal.response()
+            refuse(&refusal)
         }
     };
     response.headers_mut().insert(REQUEST_ID, id);
@@ -145,7 +159,7 @@ fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
     }
 }
 
-fn unreadable(error: &PayloadError, api: &Api) -> CallError {
+pub(super) fn unreadable(error: &PayloadError, api: &Api) -> CallError {
     match error {
         PayloadError::Overflow => {
             let limit = api.max_body_bytes;

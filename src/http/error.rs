@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +17,14 @@ pub(super) struct Body<'a> {
     error: &'a str,
     /// The kind of error, for programs.
     code: &'a str,
+}
+
+/// The body of every error of the Open Inference Protocol.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Error)]
+pub(super) struct ProtocolBody<'a> {
+    /// What is wrong: where, what was expected, and what came.
+    error: &'a str,
 }
 
 /// What a refused request is answered with.
@@ -33,13 +41,22 @@ impl Refusal {
     }
 
     pub(super) fn response(&self) -> HttpResponse {
+        self.builder().json(Body { error: &self.message, code: self.code })
+    }
+
+    /// In the shape of the Open Inference Protocol.
+    pub(super) fn protocol(&self) -> HttpResponse {
+        self.builder().json(ProtocolBody { error: &self.message })
+    }
+
+    fn builder(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up, as the header allows no others (RFC 9110, section 10.2.3).
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
         }
-        response.json(Body { error: &self.message, code: self.code })
+        response
     }
 }
 

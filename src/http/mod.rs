@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/runners/{runner}/{method}` | the method's outputs |
 //! | `GET /v1/runners`, `GET /v1/runners/{runner}` | methods, specs, limits, executors, restarts, queues |
+//! | `/v2/…` | the same by the Open Inference Protocol, for clients of KServe and Triton |
 //! | `GET /livez` | 200 while the process lives |
 //! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
 //! | `GET /metrics` | numbers for Prometheus |
@@ -23,6 +24,7 @@ mod info;
 mod outbox;
 mod probe;
 mod server;
+mod v2;
 
 pub use access::AccessFormat;
 pub use admin::serve_admin;
@@ -98,11 +100,16 @@ fn mount(
         };
         // This is run once for each thread that serves HTTP.
         let (shared, outbox) = (api.clone(), Outbox::default());
+        let protocol_outbox = outbox.clone();
         let below = move |request, payload| runners(request, payload, shared.clone(), outbox.clone());
         let cache = docs::Cache::default();
         let docs = move |request, api| docs::docs(request, api, cache.clone());
+        // Calls of both share batches.
+        let (shared, outbox) = (api.clone(), protocol_outbox);
+        let protocol = move |request, payload| v2::routes(request, payload, shared.clone(), outbox.clone());
         config
             .service(web::scope("/v1/runners").default_service(web::to(below)))
+            .service(web::scope("/v2").default_service(web::to(protocol)))
             .service(probe("/livez", web::to(probe::livez)))
             .service(probe("/readyz", web::to(probe::readyz)))
             .service(probe("/metrics", web::to(probe::metrics)))

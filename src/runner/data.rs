@@ -1,5 +1,6 @@
 //! The Rust types that methods take and return, and callers give and get.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use burn::tensor::{Bool, Device, Float, Int, Tensor, Transaction};
@@ -13,7 +14,7 @@ use super::tensor;
 use crate::device;
 use crate::serving::{Answer, CallInput};
 use crate::transfer;
-use crate::value::{Array, Batching, DType, TensorSpec, Value, ValueKind, ValueSpec, Values, gather};
+use crate::value::{Array, Batching, DType, TensorSpec, TextsSpec, Value, ValueKind, ValueSpec, Values, gather};
 
 /// One input of all calls of a batch, as a method's parameter is made from it.
 #[derive(Debug)]
@@ -279,8 +280,10 @@ impl Data for Array {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Data for Vec<T> {
+    /// Texts are told apart from other lists, for callers who must know which of the two an element is.
     fn default_spec(name: String) -> ValueSpec {
-        ValueSpec::List(name)
+        let is_text = TypeId::of::<T>() == TypeId::of::<String>();
+        if is_text { TextsSpec::new(name, [None]).into() } else { ValueSpec::List(name) }
     }
 
     fn check_spec(spec: &ValueSpec) -> Result<(), String> {

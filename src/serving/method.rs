@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
 use super::{CallInput, ModelWorker};
+use crate::metrics::{Counts, Statistics};
 use crate::value::{Buckets, Signature, Values};
 
 /// A call that is about to come.
@@ -25,6 +26,7 @@ struct About {
     example: Option<serde_json::Value>,
     limits: MethodLimits,
     buckets: Buckets,
+    counts: Arc<Counts>,
 }
 
 impl MethodHandle {
@@ -34,9 +36,10 @@ impl MethodHandle {
         example: Option<serde_json::Value>,
         limits: MethodLimits,
         buckets: Buckets,
+        counts: Arc<Counts>,
         handle: Handle<ModelWorker>,
     ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, example, limits, buckets }) }
+        Self { handle, about: Arc::new(About { name, signature, example, limits, buckets, counts }) }
     }
 
     /// The method's name.
@@ -82,6 +85,11 @@ impl MethodHandle {
     /// What its batches cost, as far as it has been measured, by the shape of their inputs.
     pub fn costs(&self) -> Vec<Cost> {
         self.handle.costs()
+    }
+
+    /// What it has done since its runner was launched.
+    pub fn statistics(&self) -> Statistics {
+        self.about.counts.read()
     }
 
     /// Calls the method and waits for its outputs. Dropping the future cancels the call.

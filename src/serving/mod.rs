@@ -60,6 +60,8 @@ pub struct RunnerEntry {
     pub name: String,
     /// The name of what it runs.
     pub runnable: String,
+    /// The version of its model in the model store; `None` where it has none from there, or several.
+    pub version: Option<String>,
     /// Its methods.
     pub methods: Vec<MethodHandle>,
     /// Whether the server is ready only while this runner is.

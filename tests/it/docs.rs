@@ -47,7 +47,9 @@ fn the_document_says_what_is_served() {
     }
     let paths = document["paths"].as_object().expect("paths");
     let paths: Vec<&str> = paths.keys().map(String::as_str).collect();
-    assert_eq!(paths, ["/docs.json", "/livez", "/metrics", "/readyz", "/v1/runners", PREDICT, "/v1/runners/{runner}"]);
+    let (protocol, own): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| path.starts_with("/v2"));
+    assert_eq!(own, ["/docs.json", "/livez", "/metrics", "/readyz", "/v1/runners", PREDICT, "/v1/runners/{runner}"]);
+    assert_eq!(protocol.len(), 16, "{protocol:?}");
 
     let predict = &document["paths"][PREDICT]["post"];
     assert_eq!((&predict["operationId"], &predict["tags"]), (&json!("iris_clf.predict"), &json!(["iris_clf"])));
@@ -93,6 +95,37 @@ fn every_example_can_be_sent() {
         }
     }
     assert!(sent > 20, "{sent}");
+}
+
+#[test]
+fn the_protocol_has_an_example_that_can_be_sent() {
+    for app in [iris(), kit::app(&Gate::default(), |runner| runner)] {
+        let server = Server::start(&app);
+        let document = server.get("/docs.json").json();
+        let infer = &document["paths"]["/v2/models/{model}/infer"]["post"];
+        let parameters = infer["parameters"].as_array().expect("parameters").iter();
+        let model = parameters.filter(|parameter| parameter["name"] == "model").find_map(|model| model["example"].as_str());
+        let path = format!("/v2/models/{}/infer", model.expect("an example"));
+        let example = &infer["requestBody"]["content"]["application/json"]["example"];
+        let answer = server.post(&path, &example.to_string());
+        assert_eq!(answer.status, 200, "{path} {example}: {}", answer.text());
+    }
+}
+
+#[test]
+fn the_admin_listener_says_what_orders_it_takes() {
+    let app = iris();
+    let admin = crate::admin::Admin::start(&app);
+    let document = Client::connect(admin.address).get("/docs.json").json();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    for place in found {
+        assert!(document.pointer(place.trim_start_matches('#')).is_some(), "{place} leads nowhere");
+    }
+    let paths = document["paths"].as_object().expect("paths");
+    for path in ["/v1/reload", "/v1/runners/{runner}/restart", "/v2/repository/models/{model}/load"] {
+        assert!(paths[path]["post"]["responses"]["200"].is_object(), "{path}");
+    }
 }
 
 #[test]

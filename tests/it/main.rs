@@ -46,5 +46,8 @@ mod supervision;
 mod support;
 mod tidy;
 mod typed;
+#[path = "../../examples/types/runnable.rs"]
+mod types;
+mod v2;
 mod values;
 mod warm_up;

@@ -10,6 +10,7 @@ use ekiden::models::{Model, Store};
 use ekiden::prelude::*;
 use serde_json::Value;
 
+use crate::client::Client;
 use crate::support::{Program, block_on, eventually};
 
 const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/iris/iris.safetensors");
@@ -414,9 +415,26 @@ fn a_reload_takes_over_what_has_become_the_latest() {
     let mut command = home.ekiden(&["serve", "--bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
     let mut served = Program(command.stderr(Stdio::null()).spawn().expect("the program starts"));
     let mut lines = BufReader::new(served.0.stdout.take().expect("is piped")).lines().map_while(Result::ok);
-    let admin =
-        lines.find_map(|line| line.strip_prefix("taking orders on ").map(str::to_owned)).expect("it says where");
-    assert!(lines.any(|line| line.starts_with("ready in")), "it gets ready");
+    let mut said = |what: &str| lines.find_map(|line| line.strip_prefix(what).map(str::to_owned));
+    let address = said("listening on http://").expect("it says where").parse().expect("an address");
+    let admin = said("taking orders on ").expect("it says where");
+    said("ready in").expect("it gets ready");
+    let version_is = |version: &str, other: &str| {
+        let mut client = Client::connect(address);
+        let served = client.get("/v2/models/iris_clf").json();
+        assert_eq!(served["versions"], serde_json::json!([version]), "{served}");
+        assert_eq!(client.get(&format!("/v2/models/iris_clf/versions/{version}")).json(), served);
+        let gone = client.get(&format!("/v2/models/iris_clf/versions/{other}"));
+        assert!(
+            gone.status == 404 && gone.text().contains(&format!("in version \\\"{version}\\\"")),
+            "{}",
+            gone.text()
+        );
+        let body = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,4],"data":[5.1,3.5,1.4,0.2]}]}"#;
+        let answer = client.post(&format!("/v2/models/iris_clf/versions/{version}/infer"), body).json();
+        assert_eq!(answer["model_version"], serde_json::json!(version), "{answer}");
+    };
+    version_is("1", "2");
     std::thread::spawn(move || lines.for_each(drop));
     let reload = || {
         let output = home.ekiden(&["reload", "--admin", &admin]).output().expect("the program runs");
@@ -426,9 +444,11 @@ fn a_reload_takes_over_what_has_become_the_latest() {
     assert_eq!(reload(), "unchanged  iris_clf\n");
     home.models(&format!("import {IRIS} --name weights --version 2"));
     assert_eq!(reload(), "replaced   iris_clf\n");
+    version_is("2", "1");
     assert_eq!(reload(), "unchanged  iris_clf\n");
     home.models("delete weights:2 --yes");
     assert_eq!(reload(), "replaced   iris_clf\n");
+    version_is("1", "2");
 }
 
 #[test]

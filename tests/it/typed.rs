@@ -81,7 +81,7 @@ fn handles_of_wrong_types_are_refused() {
     check!(Tensor<2, Int> => Tensor<2>, "rank2", of("rank2", "its input \"x\" is a float32 [any, 2], not a Tensor<2, Int>"));
     check!(Tensor<2> => Tensor<1>, "rank2", of("rank2", "its output \"y\" is a float32 [any, 2], not a Tensor<1, Float>"));
     check!(Tensor<2> => Vec<f32>, "rank2", of("rank2", "its output \"y\" is a float32 [any, 2], not a list"));
-    check!(String => Vec<usize>, "list", of("list", "its input \"words\" is a list, not a text"));
+    check!(String => Vec<usize>, "list", of("list", "its input \"words\" is a text [any], not a text"));
     check!((Tensor<2>, Tensor<1, Int>) => Vec<usize>, "mixed", of("mixed", "it has 3 inputs, not 2"));
     check!(Tensor<2> => (Tensor<2>, Tensor<2>), "rank2", of("rank2", "it has 1 outputs, not 2"));
     let unknown = kit.method::<Tensor<2>, Tensor<2>>("rank22").expect_err("there is none").to_string();

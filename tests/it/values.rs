@@ -231,7 +231,7 @@ fn inputs_that_do_not_fit_are_the_callers_error_and_name_the_input() {
     check("rank2", "[[1,2,3]]", r#"input "x": expected float32 [any, 2], found float32 [1, 3]"#);
     check("scalar", "[7]", r#"input "x": expected float32 [] (rank 0), found another dimension (byte 0)"#);
     check("any_rank", "[[[1]]]", r#"input "x": expected a tensor of rank 2, found float32 [1, 1, 1]"#);
-    check("list", r#"["a", 7]"#, r#"input "words": element [1]: invalid type: integer `7`, expected a string"#);
+    check("list", r#"["a", 7]"#, r#"input "words": expected text [any], found a number instead of a text at [1]"#);
     check("json", r#"{"text": 1}"#, r#"input "input": invalid type: integer `1`, expected a string"#);
     check(
         "mixed",

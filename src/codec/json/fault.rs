@@ -65,7 +65,7 @@ impl Fault {
 
 /// What stands at byte `at`, in words.
 #[cold]
-pub(super) fn found(body: &[u8], at: usize) -> String {
+pub(crate) fn found(body: &[u8], at: usize) -> String {
     const NOT_JSON: [&str; 6] = ["NaN", "nan", "Infinity", "-Infinity", "inf", "-inf"];
     let rest = body.get(at..).unwrap_or_default();
     let Some(&first) = rest.first() else { return "the end of the body".to_owned() };
@@ -95,7 +95,7 @@ pub(super) fn found(body: &[u8], at: usize) -> String {
 }
 
 /// At most 40 characters of a caller's text, for a message.
-pub(super) fn excerpt(text: &[u8]) -> String {
+pub(crate) fn excerpt(text: &[u8]) -> String {
     const LONGEST: usize = 40;
     let text = String::from_utf8_lossy(&text[..text.len().min(4 * LONGEST)]);
     match text.char_indices().nth(LONGEST) {

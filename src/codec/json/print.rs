@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use serde::Serialize;
 
 use super::super::EncodeError;
-use crate::value::{Array, DType, Signature, Value, ValueSpec};
+use crate::value::{Array, DType, Shape, Signature, Value, ValueSpec};
 
 /// Writes the outputs of a method behind `out`: a sole one bare, several as an object, in the signature's order.
 ///
@@ -70,6 +70,15 @@ fn tensor(array: &Array, out: &mut Vec<u8>) {
         DType::BF16 => nested::<bf16>(array, out),
         DType::F32 => nested::<f32>(array, out),
         DType::F64 => nested::<f64>(array, out),
+    }
+}
+
+/// Writes a tensor's elements in one array, whatever its shape is.
+pub(crate) fn flat(array: &Array, out: &mut Vec<u8>) {
+    let (dtype, shape, data) = array.clone().into_parts();
+    let elements = shape.elements().unwrap_or(0);
+    if let Ok(array) = Array::from_bytes(dtype, Shape::new(&[elements]), data) {
+        tensor(&array, out);
     }
 }
 

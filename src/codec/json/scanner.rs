@@ -7,32 +7,32 @@ use super::fault::{byte_offset_of, without_position};
 
 /// A cursor over a body. It is small and `Copy`, so that a hot loop works on its own copy, in registers.
 #[derive(Clone, Copy)]
-pub(super) struct Scanner<'a> {
-    pub(super) body: &'a [u8],
+pub(crate) struct Scanner<'a> {
+    pub(crate) body: &'a [u8],
     /// Bytes consumed.
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { body, at: 0 }
     }
 
     /// The next byte; at the end 0, which no JSON text has.
     #[inline]
-    pub(super) fn peek(&self) -> u8 {
+    pub(crate) fn peek(&self) -> u8 {
         self.body.get(self.at).copied().unwrap_or(0)
     }
 
     /// What is left of the body.
     #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.body.get(self.at..).unwrap_or_default()
     }
 
     /// Takes `byte` if it comes next.
     #[inline]
-    pub(super) fn eat(&mut self, byte: u8) -> bool {
+    pub(crate) fn eat(&mut self, byte: u8) -> bool {
         let next = self.peek() == byte;
         self.at += usize::from(next);
         next
@@ -40,14 +40,14 @@ impl<'a> Scanner<'a> {
 
     /// Skips JSON's whitespace.
     #[inline]
-    pub(super) fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
         }
     }
 
     /// Reads one value with serde. `what` names it in a message.
-    pub(super) fn serde<T: DeserializeOwned>(&mut self, what: impl FnOnce() -> String) -> Result<T, DecodeError> {
+    pub(crate) fn serde<T: DeserializeOwned>(&mut self, what: impl FnOnce() -> String) -> Result<T, DecodeError> {
         let rest = self.rest();
         let mut stream = serde_json::Deserializer::from_slice(rest).into_iter::<T>();
         match stream.next() {

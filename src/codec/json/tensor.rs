@@ -10,7 +10,7 @@ use super::scanner::Scanner;
 use crate::value::{Array, DType, TensorSpec};
 
 /// Reads the tensor that begins where `scanner` stands.
-pub(super) fn read(scanner: &mut Scanner<'_>, spec: &TensorSpec) -> Result<Array, DecodeError> {
+pub(crate) fn read(scanner: &mut Scanner<'_>, spec: &TensorSpec) -> Result<Array, DecodeError> {
     match spec.dtype() {
         DType::Bool => read_as::<bool>(scanner, spec),
         DType::U8 => read_as::<u8>(scanner, spec),

@@ -3,7 +3,7 @@
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, HttpMethod, OpenApi, OpenApiBuilder, Paths, ResponsesBuilder, Server};
 
-use super::{add, answers, fixed, info};
+use super::{add, answers, fixed, info, v2};
 use crate::http::admin::Done;
 use crate::http::error::Body;
 use crate::serving::Reloaded;
@@ -48,8 +48,9 @@ pub(in crate::http) fn admin() -> OpenApi {
         );
     let about = "Reads the configuration again, and has what is served follow it";
     add(&mut paths, HttpMethod::Post, "/v1/reload", fixed::operation("reload", about, responses).build());
+    v2::add_orders(&mut paths);
     fixed::add_docs(&mut paths);
-    let components = ComponentsBuilder::new()
+    let components = v2::components(ComponentsBuilder::new())
         .schemas_from_iter(answers::schemas::<Body>())
         .schemas_from_iter(answers::schemas::<Done>())
         .schemas_from_iter(answers::schemas::<Reloaded>())

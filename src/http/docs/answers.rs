@@ -190,6 +190,7 @@ pub(super) fn components() -> Components {
         .schemas_from_iter(schemas::<info::Runners>())
         .schemas_from_iter(schemas::<probe::Ready>())
         .responses_from_iter(CALLS.iter().map(|refused| (refused.name, refused.response())));
+    let components = super::v2::components(components);
     headers.fold(components, |components, (name, parameter)| components.parameter(name, parameter)).build()
 }
 

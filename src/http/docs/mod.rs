@@ -11,6 +11,7 @@ mod call;
 mod example;
 mod fixed;
 mod schema;
+mod v2;
 
 pub use example::example;
 
@@ -54,17 +55,19 @@ pub fn document(serving: &Serving, endpoints: Option<&Endpoints>) -> OpenApi {
         }
     }
     fixed::add_all(&mut paths);
+    v2::add_all(&mut paths, serving);
     let tags = runners.iter().map(|runner| {
         let about = format!("Runs `{}`: {}.", runner.runnable, runner.plan.chosen);
         TagBuilder::new().name(&runner.name).description(Some(about)).build()
     });
     let server = TagBuilder::new().name(fixed::TAG).description(Some(fixed::ABOUT)).build();
+    let protocol = TagBuilder::new().name(v2::TAG).description(Some(v2::ABOUT)).build();
     let document = OpenApiBuilder::new()
         .info(info("Ekiden", INTRODUCTION))
         .servers(Some([Server::new(".")]))
         .paths(paths)
         .components(Some(answers::components()))
-        .tags(Some(tags.chain([server]).collect::<Vec<_>>()))
+        .tags(Some(tags.chain([server, protocol]).collect::<Vec<_>>()))
         .build();
     match endpoints {
         None => document,

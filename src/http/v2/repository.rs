@@ -1,0 +1,111 @@
+//! The model repository: its index for everybody, its orders on the admin listener.
+
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use ekiden_actors::{CallError, OrderError};
+use serde::Deserialize;
+
+use super::super::body;
+use super::super::error::Refusal;
+use super::{error, method_not_allowed, nothing, refused};
+use crate::oip::{self, RepositoryError, ServerMetadata};
+use crate::serving::Serving;
+
+/// The largest body of an order, in bytes.
+const MOST: usize = 64 << 10;
+
+/// What the index may be asked.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    /// Only models that are ready.
+    ready: bool,
+}
+
+/// What an order may bring.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Order {
+    parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A body in JSON; an empty one asks for nothing in particular.
+fn read<'a, T: Default + Deserialize<'a>>(body: &'a Result<Bytes, PayloadError>) -> Result<T, CallError> {
+    match body {
+        Ok(body) if body.is_empty() => Ok(T::default()),
+        Ok(body) => {
+            serde_json::from_slice(body).map_err(|error| CallError::invalid_input(format!("the body: {error}")))
+        }
+        Err(PayloadError::Overflow) => Err(CallError::TooLarge(format!("the body is larger than {MOST} bytes").into())),
+        Err(error) => Err(CallError::invalid_input(format!("the body could not be read: {error}"))),
+    }
+}
+
+pub(super) fn index(serving: &Serving, body: Result<Bytes, PayloadError>) -> HttpResponse {
+    match read::<Asked>(&body) {
+        Ok(asked) => HttpResponse::Ok().json(oip::index(serving, asked.ready)),
+        Err(problem) => error(&problem),
+    }
+}
+
+/// Everything below `/v2` on the admin listener: `parts` of the path.
+pub(in crate::http) async fn order(
+    request: &HttpRequest,
+    payload: web::Payload,
+    serving: &Serving,
+    grace: Duration,
+    parts: &[&str],
+) -> HttpResponse {
+    let body = body::read(request, payload, MOST, || ()).await;
+    let posts = request.method() == Method::POST;
+    match parts {
+        [] if !posts => HttpResponse::Ok().json(ServerMetadata::new(true)),
+        ["repository", "index"] if posts => index(serving, body),
+        ["repository", "models", name, "load"] if posts => {
+            let order = read::<Order>(&body).and_then(|order| check(&order));
+            match order {
+                Ok(()) => answer(oip::load(serving, name).await),
+                Err(problem) => error(&problem),
+            }
+        }
+        ["repository", "models", name, "unload"] if posts => answer(oip::unload(serving, name, grace).await),
+        ["repository", "index"] | ["repository", "models", _, "load" | "unload"] => {
+            refused(&method_not_allowed(request, &Method::POST), Some(Method::POST))
+        }
+        _ => refused(&nothing(request), None),
+    }
+}
+
+/// A model is what its runner's configuration says: orders bring none.
+fn check(order: &Order) -> Result<(), CallError> {
+    let known = |name: &&String| *name == "config" || name.starts_with("file:");
+    match order.parameters.keys().find(known) {
+        Some(name) => Err(CallError::invalid_input(format!(
+            "parameter \"{name}\": a model is what the configuration says; change that, and POST /v1/reload"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Nothing, where it is done.
+fn answer(done: Result<(), RepositoryError>) -> HttpResponse {
+    let refusal = match &done {
+        Ok(()) => return HttpResponse::Ok().finish(),
+        Err(RepositoryError::Model(error)) => Refusal::from(error),
+        Err(RepositoryError::Order { error: OrderError::Impossible { .. } | OrderError::Busy, .. }) => {
+            Refusal::new(StatusCode::CONFLICT, "impossible", message(&done))
+        }
+        Err(RepositoryError::Order { error: OrderError::Failed(_), .. }) => {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "order_failed", message(&done))
+        }
+    };
+    refused(&refusal, None)
+}
+
+fn message(done: &Result<(), RepositoryError>) -> String {
+    done.as_ref().err().map(ToString::to_string).unwrap_or_default()
+}

@@ -19,7 +19,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, guard, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, guard, web};
 use flate2::read::GzDecoder;
 use utoipa_swagger_ui::Config;
 
@@ -47,9 +47,12 @@ pub fn routes_at(path: &str) -> impl FnOnce(&mut web::ServiceConfig) + Clone + S
             let html = html.clone();
             async move { secured(HttpResponse::Ok()).content_type("text/html; charset=utf-8").body(html) }
         };
+        let resource = |path: String, route: Route| {
+            web::resource(path).route(route.guard(reads())).default_service(web::to(get_only))
+        };
         config
-            .service(web::resource(place.page.as_str()).route(web::route().guard(reads()).to(index)))
-            .service(web::resource(format!("{}/{{part}}", place.parts)).route(web::route().guard(reads()).to(part)));
+            .service(resource(place.page.clone(), web::to(index)))
+            .service(resource(format!("{}/{{part}}", place.parts), web::to(part)));
     }
 }
 
@@ -80,18 +83,30 @@ async fn part(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
     match name.as_str() {
         "page.js" => answer("text/javascript; charset=utf-8", include_bytes!("page.js").as_slice().into()),
         "page.css" => answer("text/css; charset=utf-8", include_bytes!("page.css").as_slice().into()),
-        name if PARTS.contains(&name) => swagger(&request, name),
-        _ => HttpResponse::NotFound().json(serde_json::json!({
-            "error": format!("there is nothing at {}; the page has no such file", request.path()),
-            "code": "not_found",
-        })),
+        name if PARTS.contains(&name) => swagger(&request, name).await,
+        _ => {
+            let message = format!("there is nothing at {}; the page has no such file", request.path());
+            refusal(HttpResponse::NotFound(), "not_found", &message)
+        }
     }
 }
 
+async fn get_only(request: HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::MethodNotAllowed();
+    response.insert_header((header::ALLOW, "GET"));
+    let message = format!("{} {} is not possible; use GET", request.method(), request.path());
+    refusal(response, "method_not_allowed", &message)
+}
+
+/// In the shape of all errors.
+fn refusal(mut response: HttpResponseBuilder, code: &str, message: &str) -> HttpResponse {
+    response.json(serde_json::json!({ "error": message, "code": code }))
+}
+
 /// A file of Swagger UI.
-fn swagger(request: &HttpRequest, name: &str) -> HttpResponse {
+async fn swagger(request: &HttpRequest, name: &str) -> HttpResponse {
     let Ok(Some(file)) = utoipa_swagger_ui::serve(name, Arc::new(Config::default())) else {
-        return HttpResponse::NotFound().finish();
+        return refusal(HttpResponse::NotFound(), "not_found", "the page has no such file");
     };
     if !file.gzpipped {
         return answer(&file.content_type, file.bytes);
@@ -101,11 +116,20 @@ fn swagger(request: &HttpRequest, name: &str) -> HttpResponse {
         response.headers_mut().insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
         return response;
     }
-    let mut plain = Vec::new();
-    match GzDecoder::new(file.bytes.as_ref()).read_to_end(&mut plain) {
-        Ok(_) => answer(&file.content_type, plain.into()),
-        Err(_) => HttpResponse::InternalServerError().finish(),
+    match inflated(file.bytes).await {
+        Some(plain) => answer(&file.content_type, plain.into()),
+        None => refusal(HttpResponse::InternalServerError(), "page", "the file cannot be inflated"),
     }
+}
+
+/// For those few who do not take gzip. It takes milliseconds, for which no call is to wait.
+#[expect(clippy::disallowed_methods, reason = "no model runs here: it is a file that is inflated")]
+async fn inflated(bytes: Cow<'static, [u8]>) -> Option<Vec<u8>> {
+    let inflate = move || {
+        let mut plain = Vec::new();
+        GzDecoder::new(bytes.as_ref()).read_to_end(&mut plain).is_ok().then_some(plain)
+    };
+    web::block(inflate).await.ok().flatten()
 }
 
 /// Whether the client takes gzip; what it says of its weight does not count, but for 0.

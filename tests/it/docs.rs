@@ -104,7 +104,8 @@ fn the_protocol_has_an_example_that_can_be_sent() {
         let document = server.get("/docs.json").json();
         let infer = &document["paths"]["/v2/models/{model}/infer"]["post"];
         let parameters = infer["parameters"].as_array().expect("parameters").iter();
-        let model = parameters.filter(|parameter| parameter["name"] == "model").find_map(|model| model["example"].as_str());
+        let model =
+            parameters.filter(|parameter| parameter["name"] == "model").find_map(|model| model["example"].as_str());
         let path = format!("/v2/models/{}/infer", model.expect("an example"));
         let example = &infer["requestBody"]["content"]["application/json"]["example"];
         let answer = server.post(&path, &example.to_string());
@@ -125,6 +126,21 @@ fn the_admin_listener_says_what_orders_it_takes() {
     let paths = document["paths"].as_object().expect("paths");
     for path in ["/v1/reload", "/v1/runners/{runner}/restart", "/v2/repository/models/{model}/load"] {
         assert!(paths[path]["post"]["responses"]["200"].is_object(), "{path}");
+    }
+}
+
+#[test]
+fn what_the_schemas_do_not_allow_is_refused() {
+    let app = iris();
+    let (server, admin) = (Server::start(&app), crate::admin::Admin::start(&app));
+    for address in [server.address, admin.address] {
+        let list = Client::connect(address).post("/v2/repository/index", "[]");
+        assert_eq!(list.status, 400, "{}", list.text());
+        assert!(list.json()["error"].as_str().is_some_and(|error| error.contains("the body")), "{}", list.text());
+        let put = Client::connect(address).request("PUT", "/v2", &[], b"");
+        assert_eq!((put.status, put.header("allow")), (405, Some("GET")));
+        let delete = Client::connect(address).request("DELETE", "/docs.json", &[], b"");
+        assert_eq!((delete.status, delete.header("allow")), (405, Some("GET")));
     }
 }
 
@@ -157,6 +173,16 @@ fn endpoints_beside_are_told_of() {
     assert!(document["paths"]["/classify"]["post"].is_object() && document["paths"][PREDICT]["post"].is_object());
     assert!(client.get("/help").text().contains("data-docs=\"docs.json\""));
     assert_eq!((client.get("/help/page.js").status, client.get("/").status), (200, 404));
+    let put = client.request("PUT", "/help", &[], b"");
+    put.refused(405, "method_not_allowed", &["PUT /help", "use GET"]);
+    client.get("/help/nothing.js").refused(404, "not_found", &["nothing at /help/nothing.js"]);
+    // Whoever takes gzip gets the program's own bytes.
+    let script = "/help/swagger-ui-bundle.js";
+    let packed = client.request("GET", script, &[("accept-encoding", "gzip")], b"");
+    let plain = client.get(script);
+    assert_eq!((packed.header("content-encoding"), plain.header("content-encoding")), (Some("gzip"), None));
+    assert!(packed.body.len() * 2 < plain.body.len() && plain.text().contains("SwaggerUIBundle"));
+    assert!(plain.header("content-security-policy").is_some_and(|policy| policy.contains("connect-src 'self'")));
     drop(client);
     block_on(server.stop(true));
     thread.join().expect("the server ends");

@@ -6,12 +6,14 @@ Fails if the answer does not appear, if anything is asked of another host, or if
 one of the system, or $CHROMIUM.
 """
 
+import io
 import os
 import re
 import shutil
 import sys
 from urllib.parse import urlsplit
 
+import numpy
 from playwright.sync_api import expect, sync_playwright
 
 RUNNER, METHOD = "iris_clf", "predict"
@@ -22,7 +24,7 @@ def main(url: str, screenshot: str | None) -> None:
     errors, strangers = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1500})
+        page = browser.new_page(viewport={"width": 1280, "height": 1900})
         page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: strangers.append(request.url) if is_strange(request.url, url) else None)
@@ -43,10 +45,26 @@ def main(url: str, screenshot: str | None) -> None:
         if screenshot:
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=screenshot)
+
+        # The same as a file of NumPy's.
+        operation.get_by_label("Request content type").select_option("application/x-npy")
+        operation.locator('input[type="file"]').set_input_files({
+            "name": "flowers.npy", "mimeType": "application/x-npy", "buffer": npy()
+        })
+        with page.expect_response(lambda response: response.request.method == "POST") as sent:
+            operation.get_by_role("button", name="Execute").click()
+        assert sent.value.status == 200, sent.value.text()
+        assert sent.value.request.headers["content-type"] == "application/x-npy"
         browser.close()
     assert not strangers, f"the page asks others: {strangers}"
     assert not errors, f"the console says: {errors}"
     print(f"the page shows {METHOD}, and its answer of {len(numbers)} numbers")
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    numpy.save(file, numpy.array([[5.1, 3.5, 1.4, 0.2]], dtype="float32"))
+    return file.getvalue()
 
 
 def is_strange(asked: str, url: str) -> bool:

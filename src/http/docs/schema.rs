@@ -1,6 +1,5 @@
 //! JSON Schemas of what methods take and return.
 
-use half::{bf16, f16};
 use utoipa::Number;
 use utoipa::openapi::schema::{
     AdditionalProperties, AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaType,
@@ -122,15 +121,18 @@ fn element(dtype: DType, way: Way) -> Schema {
     };
     let signed = |least: i64, most: i64| whole(Number::Int(least as isize), Number::Int(most as isize));
     let unsigned = |most: u64| whole(Number::UInt(0), Number::UInt(most as usize));
-    let float = |most: Option<f64>, format: Option<KnownFormat>| {
+    // What is not as large is rounded to the largest that there is: halfway to the next, were there one.
+    let bound = |exponent: i32, digits: i32| Some(2_f64.powi(exponent) * (1.0 - 2_f64.powi(-digits - 1)));
+    let float = |bound: Option<f64>, format: Option<KnownFormat>| {
         let types = match way {
             Way::In => SchemaType::new(Type::Number),
             Way::Out => SchemaType::Array(vec![Type::Number, Type::Null]),
         };
         let float = ObjectBuilder::new().schema_type(types).format(format.map(SchemaFormat::KnownFormat));
         // A bound says nothing of what is answered.
-        let most = most.filter(|_| way == Way::In);
-        float.minimum(most.map(|most| Number::Float(-most))).maximum(most.map(Number::Float)).build()
+        let bound = bound.filter(|_| way == Way::In);
+        let float = float.exclusive_minimum(bound.map(|bound| Number::Float(-bound)));
+        float.exclusive_maximum(bound.map(Number::Float)).build()
     };
     let object = match dtype {
         DType::Bool => ObjectBuilder::new().schema_type(Type::Boolean).build(),
@@ -142,9 +144,10 @@ fn element(dtype: DType, way: Way) -> Schema {
         DType::I16 => signed(i16::MIN.into(), i16::MAX.into()),
         DType::I32 => signed(i32::MIN.into(), i32::MAX.into()),
         DType::I64 => signed(i64::MIN, i64::MAX),
-        DType::F16 => float(Some(f16::MAX.to_f64()), None),
-        DType::BF16 => float(Some(bf16::MAX.to_f64()), None),
-        DType::F32 => float(Some(f32::MAX.into()), Some(KnownFormat::Float)),
+        DType::F16 => float(bound(16, 11), None),
+        DType::BF16 => float(bound(128, 8), None),
+        // Its digits are not read as a float64 first: the shortest that stand for the bound are less than it.
+        DType::F32 => float(bound(128, 24).map(f64::next_up), Some(KnownFormat::Float)),
         DType::F64 => float(None, Some(KnownFormat::Double)),
     };
     object.into()
@@ -155,7 +158,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::value::{TensorSpec, TextsSpec};
+    use crate::codec::json;
+    use crate::value::{Signature, TensorSpec, TextsSpec};
 
     fn json_of(schema: Option<Schema>) -> Value {
         serde_json::to_value(schema).expect("is JSON")
@@ -185,9 +189,25 @@ mod tests {
         check(DType::U64, json!({"type": "integer", "minimum": 0, "maximum": u64::MAX}));
         check(DType::I64, json!({"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX}));
         check(DType::F32, json!({"type": ["number", "null"], "format": "float"}));
-        let most = f64::from(f32::MAX);
-        let sent = json_of(inputs(&[TensorSpec::f32("x", []).into()]));
-        assert_eq!(sent["oneOf"][0], json!({"type": "number", "format": "float", "minimum": -most, "maximum": most}));
+    }
+
+    #[test]
+    fn floats_are_bounded_by_what_is_rounded_to_them() {
+        let check = |dtype, largest: &str, next: &str| {
+            let signature = |inputs: Vec<ValueSpec>| Signature { inputs, outputs: Vec::new(), batching: None };
+            let inputs = signature(vec![TensorSpec::new("x", dtype, []).into()]);
+            let schema = json_of(super::inputs(&inputs.inputs));
+            let bound = schema["oneOf"][0]["exclusiveMaximum"].as_f64().expect("a bound");
+            assert_eq!(schema["oneOf"][0]["exclusiveMinimum"].as_f64(), Some(-bound));
+            for (text, fits) in [(largest, true), (next, false)] {
+                let value: f64 = text.parse().expect("a number");
+                assert_eq!(value < bound, fits, "{dtype} {text} {bound}");
+                assert_eq!(json::decode(text.as_bytes(), &inputs).is_ok(), fits, "{dtype} {text}");
+            }
+        };
+        check(DType::F16, "65519.99", "65520");
+        check(DType::F32, "3.4028235677973366e38", "3.402823567797337e38");
+        check(DType::BF16, "3.3961775292304596e38", "3.39617752923046e38");
     }
 
     #[test]

@@ -192,9 +192,10 @@ fn infer_request(model: Option<&Model>) -> RequestBody {
     RequestBodyBuilder::new()
         .content(JSON, json)
         .content(BINARY, content(schema::binary()))
-        .required(Some(Required::True))
+        .required(Some(Required::False))
         .description(Some(
-            "Tensors in JSON; or JSON with binary data behind it. `content-encoding` may be gzip or deflate.",
+            "Tensors in JSON; or JSON with binary data behind it. One tensor's data alone may have no rows, and be empty. \
+             `content-encoding` may be gzip or deflate.",
         ))
         .build()
 }

@@ -86,7 +86,7 @@ fn value(spec: &ValueSpec, way: Way) -> Schema {
         }
         ValueSpec::Texts(texts) => {
             let mut single = true;
-            let nested = texts.shape().iter().enumerate().rev().fold(text(), |inner, (depth, &size)| {
+            texts.shape().iter().enumerate().rev().fold(text(), |inner, (depth, &size)| {
                 single &= size.is_none_or(|size| size == 1);
                 let list = array(inner, size);
                 // What is left of the shape is 1: a text may stand for a list of it.
@@ -95,8 +95,7 @@ fn value(spec: &ValueSpec, way: Way) -> Schema {
                 } else {
                     list
                 }
-            });
-            nested
+            })
         }
         ValueSpec::List(_) => array(any(), None),
         ValueSpec::Json(_) => any(),

@@ -81,7 +81,7 @@ fn best<T: Score>(array: &Array, each: usize, count: usize) -> Vec<Bytes> {
 trait Score: crate::value::Element {
     /// Not-a-numbers come below everything.
     fn rank(one: Self, other: Self) -> std::cmp::Ordering {
-        let is_number = |score: &Self| score == score;
+        let is_number = |score: &Self| score.partial_cmp(score).is_some();
         one.partial_cmp(&other).unwrap_or_else(|| is_number(&one).cmp(&is_number(&other)))
     }
 

@@ -17,6 +17,10 @@ use crate::codec::DecodeError;
 use crate::codec::json::{self, Scanner, excerpt, found};
 use crate::value::{Array, Shape, TensorSpec};
 
+/// The most inputs of a request, and the most outputs that it may ask for: no method has nearly as many, and each takes more
+/// memory than it takes to be sent.
+const MOST_TENSORS: usize = 4096;
+
 /// A request as its JSON has it.
 #[derive(Debug)]
 pub(super) struct Decoded {
@@ -79,12 +83,14 @@ fn request(scanner: &mut Scanner<'_>) -> Result<Decoded, DecodeError> {
                         scanner.at
                     )));
                 }
+                has_room(request.inputs.len(), "inputs", scanner)?;
                 request.inputs.push(tensor);
                 binary.push(size);
                 Ok(())
             })
         }
         b"outputs" => json::array(scanner, "\"outputs\", an array", |scanner| {
+            has_room(request.outputs.len(), "outputs", scanner)?;
             request.outputs.push(output(scanner)?);
             Ok(())
         }),
@@ -99,6 +105,13 @@ fn request(scanner: &mut Scanner<'_>) -> Result<Decoded, DecodeError> {
         return Err(DecodeError::new("the request has no \"inputs\", an array of tensors"));
     }
     Ok(Decoded { request, binary })
+}
+
+fn has_room(count: usize, what: &str, scanner: &Scanner<'_>) -> Result<(), DecodeError> {
+    if count < MOST_TENSORS {
+        return Ok(());
+    }
+    Err(DecodeError::new(format!("a request can have {MOST_TENSORS} {what}, found more (byte {})", scanner.at)))
 }
 
 /// Members that are not known here belong to extensions that are not advertised, and are skipped.

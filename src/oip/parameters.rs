@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ekiden_actors::{CallError, CallOptions, Priority};
 
+use crate::codec::json::excerpt;
+
 /// The longest timeout that is told apart from a longer one: 49 days.
 const LONGEST: Duration = Duration::from_millis(u32::MAX as u64);
 
@@ -119,6 +121,7 @@ impl Parameters {
 /// [`CallError::InvalidInput`] for shared memory.
 pub(super) fn refuse_shared_memory(what: &str, tensor: &str, name: &str) -> Result<(), CallError> {
     if name.starts_with("shared_memory") {
+        let (tensor, name) = (excerpt(tensor.as_bytes()), excerpt(name.as_bytes()));
         return Err(CallError::invalid_input(format!(
             "{what} \"{tensor}\": parameter \"{name}\": shared memory is not supported; send the data, in JSON or binary"
         )));

@@ -113,11 +113,14 @@ pub(super) fn byte_offset_of(error: &serde_json::Error, text: &[u8]) -> usize {
     (line.sum::<usize>() + error.column().saturating_sub(1)).min(text.len())
 }
 
-/// An error of serde's without ` at line … column …`, for which [`byte_offset_of`] speaks.
+/// An error of serde's without ` at line … column …`, for which [`byte_offset_of`] speaks. It may repeat a caller's text,
+/// and does so at no length.
 pub(super) fn without_position(error: &serde_json::Error) -> String {
-    let mut message = error.to_string();
-    if let Some(end) = message.rfind(" at line ") {
-        message.truncate(end);
+    const LONGEST: usize = 200;
+    let message = error.to_string();
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    match message[..end].char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &message[..cut]),
+        None => message[..end].to_owned(),
     }
-    message
 }

@@ -37,8 +37,10 @@ pub(super) async fn routes(
     api: web::Data<Api>,
     outbox: Outbox,
 ) -> HttpResponse {
-    let below = request.match_info().unprocessed().trim_matches('/');
-    let parts: Vec<&str> = below.split('/').collect();
+    let below = request.match_info().unprocessed();
+    let below = below.strip_prefix('/').unwrap_or(below);
+    // A trailing slash means the same.
+    let parts: Vec<&str> = below.strip_suffix('/').unwrap_or(below).split('/').collect();
     let (model, version, rest) = match parts.as_slice() {
         ["models", model, "versions", version, rest @ ..] => (*model, Some(*version), rest),
         ["models", model, rest @ ..] => (*model, None, rest),

@@ -137,6 +137,20 @@ fn what_is_wrong_with_json_is_said() {
     let one = r#"{"name":"x","datatype":"INT8","shape":[1],"data":[1]}"#;
     check(&format!(r#"{{"inputs":[{one},{one}]}}"#), "input \"x\" comes a second time");
     check(r#"{"inputs":[],"outputs":[{}]}"#, "an output has no \"name\"");
+    let long = "x".repeat(100_000);
+    for body in [
+        format!(r#"{{"id":["{long}"],"inputs":[]}}"#),
+        input(&format!(r#""shape":"{long}""#)),
+        input(&format!(r#""datatype":"{long}""#)),
+        input(&format!(r#""parameters":{{"shared_memory_{long}":1}}"#)),
+        format!(r#"{{"inputs":[],"outputs":[{{"name":"{long}","parameters":{{"shared_memory_region":1}}}}]}}"#),
+        format!(r#"{{"inputs":[{{"name":"{long}"}}]}}"#),
+    ] {
+        let problem = json::decode(body.as_bytes()).expect_err("is refused").to_string();
+        assert!(problem.len() < 500, "{}: {problem}", problem.len());
+    }
+    let many: Vec<String> = (0..5000).map(|at| one.replace("\"x\"", &format!("\"x{at}\""))).collect();
+    check(&format!(r#"{{"inputs":[{}]}}"#, many.join(",")), "a request can have 4096 inputs, found more");
     let shared = r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_offset":0}}]}"#;
     check(shared, "output \"y\": parameter \"shared_memory_offset\": shared memory is not supported");
 }

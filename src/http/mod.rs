@@ -70,7 +70,8 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Mounts the API: `actix_web::App::new().configure(ekiden::http::routes(&app))`.
 ///
-/// Request bodies are read up to 64 MiB; [`routes_with`] takes another limit. The routes do not keep the app alive: hold
+/// `/docs.json` tells of all routes; [`docs::Endpoints`] adds a service's own, and [`page::routes`](crate::page::routes) a
+/// page that shows them and tries calls. Request bodies are read up to 64 MiB; [`routes_with`] takes another limit. The routes do not keep the app alive: hold
 /// on to it for as long as the server runs. And have the server built with `h1_allow_half_closed(false)`, so that a
 /// client that closes its connection cancels its call.
 pub fn routes<A: AsRef<Serving>>(app: &A) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + use<A> {

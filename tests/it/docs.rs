@@ -58,7 +58,7 @@ fn the_document_says_what_is_served() {
     assert_eq!((&row["minItems"], &row["maxItems"]), (&json!(4), &json!(4)));
     assert!(body["application/x-npy"].is_object() && body["text/plain"].is_null());
     let statuses: Vec<&str> = predict["responses"].as_object().expect("answers").keys().map(String::as_str).collect();
-    assert_eq!(statuses, ["200", "400", "404", "405", "406", "413", "415", "429", "500", "503", "504"]);
+    assert_eq!(statuses, ["200", "400", "404", "405", "406", "408", "413", "415", "429", "500", "503", "504"]);
     let headers = predict["parameters"].as_array().expect("headers").iter();
     let headers: Vec<&Value> = headers.map(|header| &resolve(&document, header)["name"]).collect();
     assert_eq!(headers, ["ekiden-timeout-ms", "ekiden-priority", "x-request-id"]);

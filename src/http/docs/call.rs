@@ -17,6 +17,9 @@ pub(super) fn operation(runner: &RunnerEntry, method: &MethodHandle) -> Operatio
     let signature = method.signature();
     let responses = ResponsesBuilder::new().response("200", answered(method));
     let responses = answers::CALLS.iter().fold(responses, |responses, refused| refused.add_to(responses));
+    // Said by the server itself, before it knows what is asked.
+    let slow = ResponseBuilder::new().description("The request's head did not come in time. There is no body.");
+    let responses = responses.response("408", slow);
     let operation = OperationBuilder::new()
         .tag(&runner.name)
         .operation_id(Some(format!("{}.{}", runner.name, method.name())))

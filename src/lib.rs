@@ -24,7 +24,7 @@
 //! * [`app`]: the embedding API; [`App::builder`] is where to start.
 //! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
-//! * [`http`]: the HTTP API on actix-web, to mount or to serve.
+//! * [`http`]: the HTTP API on actix-web, to mount or to serve. `page`: the page in front, on which calls are tried.
 //! * [`oip`]: the Open Inference Protocol, which KServe and Triton clients speak.
 //! * `grpc`: the same protocol over gRPC, on tonic; a feature.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
@@ -48,6 +48,8 @@ pub mod metrics;
 pub mod models;
 pub mod oip;
 mod onnx;
+#[cfg(feature = "page")]
+pub mod page;
 pub mod runner;
 pub mod serving;
 mod suggest;

@@ -1,4 +1,4 @@
-//! An actix-web service with a handler of its own that awaits a runner, and the Ekiden API mounted beside it.
+//! An actix-web service with a handler of its own that awaits a runner, and the Ekiden API mounted beside it, with its page.
 //!
 //! ```text
 //! cargo run --example embed
@@ -62,6 +62,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             .app_data(web::Data::new(predict.clone()))
             .route("/classify", web::post().to(classify))
             .configure(ekiden.clone())
+            .configure(ekiden::page::routes())
     };
     println!("listening on http://{address}; try");
     println!("  curl http://{address}/classify -H 'content-type: application/json' \\");

@@ -33,7 +33,8 @@ impl Runnable for IrisClf {
             .batchable()
             .warm_up()
             .input(TensorSpec::f32("features", [None, Some(model::FEATURES)]))
-            .output(TensorSpec::f32("probabilities", [None, Some(model::CLASSES)]));
+            .output(TensorSpec::f32("probabilities", [None, Some(model::CLASSES)]))
+            .example(serde_json::json!([[5.1, 3.5, 1.4, 0.2]]));
     }
 }
 

@@ -35,7 +35,12 @@ impl Runnable for Sentiment {
     }
 
     fn methods(methods: &mut Methods<Self>) {
-        methods.add("score", Self::score).batchable().input("texts").output("scores");
+        methods
+            .add("score", Self::score)
+            .batchable()
+            .input("texts")
+            .output("scores")
+            .example(vec!["I love it", "Never again."]);
     }
 }
 

@@ -142,6 +142,7 @@ impl<R: Runnable> KindOf<R> {
 struct About {
     setup: Setup,
     signature: Signature,
+    example: Option<serde_json::Value>,
     limits: MethodLimits,
 }
 
@@ -170,7 +171,7 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
         sizes => sizes.to_vec(),
     };
     let setup = Setup { name: method.name.clone(), buckets, warm_up, must_warm_up: method.warm_up };
-    About { setup, signature: method.signature.clone(), limits }
+    About { setup, signature: method.signature.clone(), example: method.example.clone(), limits }
 }
 
 /// 1, 8, 64 … and then `most`: enough to learn what batches cost.
@@ -221,8 +222,8 @@ fn launcher<R: Runnable>(
             RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone(), depth };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().zip(counts).enumerate();
-        let methods = methods.map(|(index, (About { setup, signature, limits }, counts))| {
-            MethodHandle::new(setup.name, signature, limits, setup.buckets, counts, actor.method(index))
+        let methods = methods.map(|(index, (About { setup, signature, example, limits }, counts))| {
+            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, counts, actor.method(index))
         });
         RunnerEntry { methods: methods.collect(), name, runnable, version, required, plan: choice, memory, actor }
     }

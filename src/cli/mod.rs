@@ -1,7 +1,9 @@
 //! The command line.
 
 mod bench;
+mod call;
 mod check;
+mod described;
 mod devices;
 mod grpc;
 mod log;
@@ -68,6 +70,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Call a method of a running server, and print what it answers
+    #[command(after_help = call::EXAMPLES)]
+    Call(Box<call::CallArgs>),
     /// Have a running server read its configuration again, while calls go on
     #[command(after_help = runners::RELOAD)]
     Reload {
@@ -135,6 +140,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { served } => served.app().and_then(check::check),
         Command::Runners { order: Some(order), .. } => runners::order(&order),
         Command::Runners { order: None, runner, url, json } => runners::runners(runner.as_ref(), &url, json),
+        Command::Call(args) => call::call(&args),
         Command::Reload { admin } => runners::reload(&admin),
         Command::Devices { test, json } => devices::devices(test, json),
         Command::Models { command } => models::models(command),

@@ -89,7 +89,7 @@ pub(super) fn reload(admin: &str) -> Result<(), Failure> {
     print(lines)
 }
 
-fn base<'a>(option: &str, url: &'a str) -> Result<&'a str, Failure> {
+pub(super) fn base<'a>(option: &str, url: &'a str) -> Result<&'a str, Failure> {
     if url.starts_with("http://") {
         Ok(url.trim_end_matches('/'))
     } else {
@@ -97,7 +97,7 @@ fn base<'a>(option: &str, url: &'a str) -> Result<&'a str, Failure> {
     }
 }
 
-fn agent(timeout: Duration) -> ureq::Agent {
+pub(super) fn agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build().into()
 }
 

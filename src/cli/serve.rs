@@ -9,9 +9,10 @@ use actix_web::rt::System;
 use ekiden::App;
 use ekiden::app::AppBuilder;
 use ekiden::config::{BindAddress, LogFormat, Origin, Sourced};
-use ekiden::http::{self, AccessFormat, ServeOptions};
+use ekiden::http::{self, AccessFormat, ServeOptions, docs};
+use ekiden::page;
 use ekiden::serving::{MethodHandle, RunnerEntry};
-use ekiden::value::{TensorSpec, ValueSpec};
+use ekiden::value::ValueSpec;
 
 use clap::Args;
 use tokio::sync::oneshot;
@@ -101,12 +102,13 @@ pub(super) fn serve((builder, source): (AppBuilder, String), binds: Binds) -> Re
         #[cfg(unix)]
         let reloads = actix_web::rt::spawn(reload_on(hangups, app.clone()));
         let ready = actix_web::rt::spawn(announce(app.clone(), address, started));
+        let page = page::routes();
         let (served, grpc) = match grpc {
             Some(grpc) => {
                 let (stop, grpc) = grpc.start(&app, stop);
-                (http::serve(&app, listener, options, stop).await, grpc.await.unwrap_or(Ok(())))
+                (http::serve_with(&app, listener, options, page, stop).await, grpc.await.unwrap_or(Ok(())))
             }
-            None => (http::serve(&app, listener, options, stop).await, Ok(())),
+            None => (http::serve_with(&app, listener, options, page, stop).await, Ok(())),
         };
         ready.abort();
         #[cfg(unix)]
@@ -162,7 +164,7 @@ async fn announce(app: App, address: SocketAddr, started: Instant) {
         let others = format!("The others go on; http://{address}/readyz says why this server is not ready.");
         return tell(&mut io::stderr(), format_args!("runner \"{runner}\" has failed: {cause}\n{others}"));
     }
-    say(format_args!("ready in {:.2} s; try", started.elapsed().as_secs_f64()));
+    say(format_args!("ready in {:.2} s; try http://{address}/ or", started.elapsed().as_secs_f64()));
     for runner in app.runners().iter().take(1) {
         say(format_args!("  {}", curl(runner, address)));
     }
@@ -180,50 +182,24 @@ fn signature(method: &MethodHandle) -> String {
 
 fn curl(runner: &RunnerEntry, address: SocketAddr) -> String {
     let Some(method) = runner.methods.first() else { return format!("curl http://{address}/v1/runners") };
-    let inputs = &method.signature().inputs;
-    let body = match inputs.as_slice() {
-        [input] => example(input),
-        several => {
-            let members: Vec<String> =
-                several.iter().map(|input| format!("\"{}\": {}", input.name(), example(input))).collect();
-            format!("{{{}}}", members.join(", "))
-        }
-    };
     // Chunks are shown as they come.
     let unbuffered = if method.signature().streams { "-N " } else { "" };
     let path = format!("{unbuffered}http://{address}/v1/runners/{}/{}", runner.name, method.name());
-    // An image does not fit a line.
-    if body.len() > 300 {
-        return match inputs.as_slice() {
-            [_] => format!("curl {path} -H 'content-type: application/x-npy' --data-binary @input.npy"),
-            _ => format!("curl {path} -H 'content-type: application/json' -d @inputs.json"),
-        };
+    let body = method.example().cloned().or_else(|| docs::example(method.signature(), 1));
+    let body = body.map(|body| body.to_string());
+    match (body, method.signature().inputs.as_slice()) {
+        (Some(body), _) if body.len() <= 300 => {
+            format!("curl {path} -H 'content-type: application/json' -d '{body}'")
+        }
+        // An image does not fit a line.
+        (_, [ValueSpec::Tensor(_)]) => {
+            format!("curl {path} -H 'content-type: application/x-npy' --data-binary @input.npy")
+        }
+        (_, [ValueSpec::Bytes(_)]) => {
+            format!("curl {path} -H 'content-type: application/octet-stream' --data-binary @input")
+        }
+        _ => format!("curl {path} -H 'content-type: application/json' -d @inputs.json"),
     }
-    format!("curl {path} -H 'content-type: application/json' -d '{body}'")
-}
-
-/// A value that fits a spec, as JSON.
-fn example(spec: &ValueSpec) -> String {
-    match spec {
-        ValueSpec::Tensor(tensor) => tensor_example(tensor),
-        ValueSpec::List(_) => "[\"example\"]".to_owned(),
-        ValueSpec::Texts(texts) => serde_json::Value::from(texts.filled("example", 1)).to_string(),
-        ValueSpec::Json(_) => "{}".to_owned(),
-        ValueSpec::Text(_) | ValueSpec::Bytes(_) => "\"example\"".to_owned(),
-    }
-}
-
-fn tensor_example(spec: &TensorSpec) -> String {
-    let number = match spec.dtype() {
-        ekiden::value::DType::Bool => "true",
-        dtype if dtype.is_float() => "1.0",
-        _ => "1",
-    };
-    let shape = spec.shape().unwrap_or(&[None]);
-    shape.iter().rev().fold(number.to_owned(), |inner, size| {
-        let row = vec![inner; size.unwrap_or(1)];
-        format!("[{}]", row.join(","))
-    })
 }
 
 /// SIGTERM or SIGINT (Ctrl-C), from now on: whoever has read that this server listens can stop it well. A second one

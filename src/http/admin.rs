@@ -11,6 +11,7 @@
 //! | `POST /v2/repository/models/{model}/load` | begins a runner anew that has failed or stopped; a paused one goes on |
 //! | `POST /v2/repository/models/{model}/unload` | drains the runner |
 //! | `GET /v2` | what this listener knows of that protocol |
+//! | `GET /docs.json` | all of these, in OpenAPI 3.1 |
 
 use std::io;
 use std::net::TcpListener;
@@ -20,7 +21,9 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use ekiden_actors::OrderError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::docs;
 use super::error::{self, Refusal};
 use super::v2;
 use crate::serving::{Reload, ReloadError, RunnerEntry};
@@ -71,10 +74,14 @@ pub async fn serve_admin(
     stopped.await
 }
 
-#[derive(Serialize)]
-struct Done<'a> {
+/// What an order has done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Done)]
+pub(super) struct Done<'a> {
     runner: &'a str,
+    /// The runner's state now.
     state: &'static str,
+    /// What was done, in a sentence.
     message: String,
 }
 
@@ -91,6 +98,8 @@ async fn order<A: Reload>(request: HttpRequest, payload: web::Payload, admin: we
         ["v1", "runners", _, _] | ["v1", "reload"] if request.method() != Method::POST => {
             error::method(&request, &Method::POST)
         }
+        ["docs.json"] if *request.method() == Method::GET => HttpResponse::Ok().json(docs::admin()),
+        ["docs.json"] => error::method(&request, &Method::GET),
         ["v1", "reload"] => reload(&admin.app).await,
         ["v1", "runners", runner, order] if ORDERS.contains(order) => match admin.app.as_ref().entry(runner) {
             Ok(entry) => answer(&entry, order, admin.grace).await,

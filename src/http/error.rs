@@ -7,15 +7,23 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The body of every error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Error)]
+pub(super) struct Body<'a> {
+    /// What is wrong: where, what was expected, and what came.
     error: &'a str,
+    /// The kind of error, for programs.
     code: &'a str,
 }
 
-#[derive(Serialize)]
-struct ProtocolBody<'a> {
+/// The body of every error of the Open Inference Protocol.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Error)]
+pub(super) struct ProtocolBody<'a> {
+    /// What is wrong: where, what was expected, and what came.
     error: &'a str,
 }
 

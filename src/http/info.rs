@@ -5,22 +5,30 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use actix_web::HttpResponse;
 use ekiden_actors::Cost;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::error::Refusal;
 use crate::serving::{Choice, MethodHandle, RunnerEntry};
 use crate::value::ValueSpec;
 
-#[derive(Serialize)]
-struct Runners<'a> {
+/// All runners, in the order of the configuration.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Runners)]
+pub(super) struct Runners<'a> {
     runners: Vec<Runner<'a>>,
 }
 
-#[derive(Serialize)]
-struct Runner<'a> {
+/// One runner.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Runner)]
+pub(super) struct Runner<'a> {
     name: &'a str,
+    /// What it runs.
     runnable: &'a str,
+    /// `starting`, `ready`, `restarting`, `failed`, `paused`, `draining` or `stopped`.
     state: &'static str,
+    /// Why it is in that state, where there is a reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     required: bool,
@@ -40,14 +48,18 @@ struct Runner<'a> {
     last_exits: Vec<Exit>,
 }
 
-#[derive(Serialize)]
+/// One executor.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Executor)]
 struct Executor {
     device: String,
     state: &'static str,
     restarts: u64,
 }
 
-#[derive(Serialize)]
+/// How an executor has ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Exit)]
 struct Exit {
     executor: usize,
     unix_time_s: u64,
@@ -57,7 +69,8 @@ struct Exit {
 }
 
 /// What this process holds of an executor's device, as it was after the executor's last batch.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Memory)]
 struct Memory {
     executor: usize,
     in_use_bytes: u64,
@@ -65,11 +78,16 @@ struct Memory {
     peak_bytes: u64,
 }
 
-#[derive(Serialize)]
+/// One method.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Method)]
 struct Method<'a> {
     name: &'a str,
     inputs: Vec<Spec<'a>>,
     outputs: Vec<Spec<'a>>,
+    /// Inputs that can be sent, as JSON, where whoever wrote the method has given any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<&'a serde_json::Value>,
     batch_dims: Option<BatchDims>,
     /// Whether a call is answered with a stream of outputs; absent where it is not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -84,13 +102,15 @@ struct Method<'a> {
     costs: Vec<ShapeCost>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::ShapeCap)]
 struct ShapeCap {
     shape: String,
     rows: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::ShapeCost)]
 struct ShapeCost {
     /// A number for the shape; sizes along the batch dimension do not count.
     shape: String,
@@ -101,7 +121,8 @@ struct ShapeCost {
 }
 
 /// Of batches of at most `max_rows` rows, and more than half of that.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::BucketCost)]
 struct BucketCost {
     max_rows: usize,
     batches: u64,
@@ -110,24 +131,32 @@ struct BucketCost {
     high_ms: f64,
 }
 
-#[derive(Serialize)]
+/// Along which dimensions calls share batches; `null` where they do not.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::BatchDims)]
 struct BatchDims {
     input: usize,
     output: usize,
 }
 
-#[derive(Serialize)]
+/// One input or output.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Spec)]
 struct Spec<'a> {
     name: &'a str,
+    /// `tensor`, `list`, `json`, `text` or `bytes`.
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<&'static str>,
     /// `null` in it is any size; `null` itself, any rank.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Option<usize>>>)]
     shape: Option<Option<&'a [Option<usize>]>>,
 }
 
-#[derive(Serialize)]
+/// The limits in effect.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Limits)]
 struct Limits {
     batching: &'static str,
     max_batch_size: usize,
@@ -200,6 +229,7 @@ fn method(method: &MethodHandle) -> Method<'_> {
         name: method.name(),
         inputs: signature.inputs.iter().map(spec).collect(),
         outputs: signature.outputs.iter().map(spec).collect(),
+        example: method.example(),
         batch_dims: signature.batching.map(|dims| BatchDims { input: dims.input_dim, output: dims.output_dim }),
         stream: signature.streams,
         limits: Limits {

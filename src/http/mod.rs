@@ -8,6 +8,7 @@
 //! | `GET /livez` | 200 while the process lives |
 //! | `GET /readyz` | 200 when each runner takes calls, 503 with the reasons otherwise |
 //! | `GET /metrics` | numbers for Prometheus |
+//! | `GET /docs.json` | all of these, each method with its specs, in OpenAPI 3.1: [`docs`] |
 //!
 //! Operators' orders come to a listener of their own: [`serve_admin`].
 //!
@@ -17,6 +18,7 @@ mod access;
 mod admin;
 mod body;
 mod call;
+pub mod docs;
 mod error;
 mod info;
 mod outbox;
@@ -28,7 +30,7 @@ mod v2;
 pub use access::AccessFormat;
 pub use admin::serve_admin;
 pub use error::ApiError;
-pub use server::{ServeOptions, serve};
+pub use server::{ServeOptions, serve, serve_with};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,7 +71,8 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Mounts the API: `actix_web::App::new().configure(ekiden::http::routes(&app))`.
 ///
-/// Request bodies are read up to 64 MiB; [`routes_with`] takes another limit. The routes do not keep the app alive: hold
+/// `/docs.json` tells of all routes; [`docs::Endpoints`] adds a service's own, and [`page::routes`](crate::page::routes) a
+/// page that shows them and tries calls. Request bodies are read up to 64 MiB; [`routes_with`] takes another limit. The routes do not keep the app alive: hold
 /// on to it for as long as the server runs. And have the server built with `h1_allow_half_closed(false)`, so that a
 /// client that closes its connection cancels its call.
 pub fn routes<A: AsRef<Serving>>(app: &A) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + use<A> {
@@ -101,6 +104,8 @@ fn mount(
         let (shared, outbox) = (api.clone(), Outbox::default());
         let protocol_outbox = outbox.clone();
         let below = move |request, payload| runners(request, payload, shared.clone(), outbox.clone());
+        let cache = docs::Cache::default();
+        let docs = move |request, api| docs::docs(request, api, cache.clone());
         // Calls of both share batches.
         let (shared, outbox) = (api.clone(), protocol_outbox);
         let protocol = move |request, payload| v2::routes(request, payload, shared.clone(), outbox.clone());
@@ -109,7 +114,8 @@ fn mount(
             .service(web::scope("/v2").default_service(web::to(protocol)))
             .service(probe("/livez", web::to(probe::livez)))
             .service(probe("/readyz", web::to(probe::readyz)))
-            .service(probe("/metrics", web::to(probe::metrics)));
+            .service(probe("/metrics", web::to(probe::metrics)))
+            .service(probe("/docs.json", web::to(docs)));
     }
 }
 

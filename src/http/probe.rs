@@ -5,13 +5,18 @@ use std::sync::atomic::Ordering;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::error::Refusal;
 
-#[derive(Serialize)]
-struct Ready {
+/// The answer of a probe.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ekiden::Ready)]
+pub(super) struct Ready {
+    /// `live`, `ready` or `not ready`.
     status: &'static str,
+    /// Why it is not ready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
     /// Why runners are not ready without which the server is.

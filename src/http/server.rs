@@ -60,6 +60,20 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve_with(app, listener, options, |_: &mut web::ServiceConfig| (), stop).await
+}
+
+/// As [`serve`], with `more` beside the API: the [page](crate::page) in front, endpoints of a service's own.
+///
+/// # Errors
+/// As of [`serve`].
+pub async fn serve_with(
+    app: &impl AsRef<Serving>,
+    listener: TcpListener,
+    options: ServeOptions,
+    more: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let (ended, mut end) = oneshot::channel();
     let front_end = FrontEnd {
         serving: app.as_ref().clone(),
@@ -69,7 +83,7 @@ pub async fn serve(
         ended: Some(ended),
     };
     let front_end = front_end.start();
-    front_end.send(Bind(listener)).await.map_err(io::Error::other)??;
+    front_end.send(Bind(listener, more)).await.map_err(io::Error::other)??;
     let lost = || io::Error::other("the HTTP server's actor was lost");
     tokio::select! {
         end = &mut end => return end.unwrap_or_else(|_| Err(lost())),
@@ -90,7 +104,7 @@ struct FrontEnd {
 
 #[derive(Message)]
 #[rtype(result = "io::Result<()>")]
-struct Bind(TcpListener);
+struct Bind<M>(TcpListener, M);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -100,10 +114,10 @@ impl Actor for FrontEnd {
     type Context = Context<Self>;
 }
 
-impl Handler<Bind> for FrontEnd {
+impl<M: FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static> Handler<Bind<M>> for FrontEnd {
     type Result = io::Result<()>;
 
-    fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
+    fn handle(&mut self, Bind(listener, more): Bind<M>, ctx: &mut Self::Context) -> io::Result<()> {
         let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
         let access_log = self.options.access_log;
         // Called once in each worker thread, which so has a log of its own.
@@ -113,6 +127,7 @@ impl Handler<Bind> for FrontEnd {
             App::new()
                 .wrap(Condition::new(access_log.is_some(), observe))
                 .configure(routes.clone())
+                .configure(more.clone())
                 .default_service(web::to(error::not_found))
         };
         let server = HttpServer::new(service)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ekiden_actors::Batching;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::datatype::Datatype;
 use super::metadata::{PLATFORM, sizes};
@@ -12,7 +13,8 @@ use super::model::Model;
 use crate::value::{Signature, ValueSpec};
 
 /// How a model runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::ModelConfig)]
 pub struct ModelConfig {
     /// The model's name.
     pub name: String,
@@ -36,14 +38,15 @@ pub struct ModelConfig {
 }
 
 /// How a model answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TransactionPolicy {
     /// Whether a call has any number of answers, as that of a method that streams.
     pub decoupled: bool,
 }
 
 /// An input or output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::TensorConfig)]
 pub struct TensorConfig {
     /// Its name.
     pub name: String,
@@ -54,7 +57,8 @@ pub struct TensorConfig {
 }
 
 /// How calls become batches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::BatchPolicy)]
 pub struct BatchPolicy {
     /// The sizes that batches are padded to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -70,7 +74,8 @@ pub struct BatchPolicy {
 }
 
 /// What holds while calls wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::QueuePolicy)]
 pub struct QueuePolicy {
     /// What becomes of a call that is too late.
     pub timeout_action: &'static str,
@@ -81,7 +86,8 @@ pub struct QueuePolicy {
 }
 
 /// Executors on one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::InstanceGroup)]
 pub struct InstanceGroup {
     /// The device, as Ekiden names it.
     pub name: String,

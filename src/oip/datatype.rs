@@ -3,6 +3,9 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::value::{DType, ValueSpec};
 
@@ -62,6 +65,19 @@ impl Datatype {
 impl fmt::Display for Datatype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl PartialSchema for Datatype {
+    fn schema() -> RefOr<Schema> {
+        let names = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Self::all().map(Self::name)));
+        names.build().into()
+    }
+}
+
+impl ToSchema for Datatype {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "oip.Datatype".into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the server and its models say of themselves.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::datatype::Datatype;
 use super::model::Model;
@@ -11,7 +12,8 @@ use crate::value::ValueSpec;
 pub const PLATFORM: &str = "ekiden";
 
 /// What the server is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::ServerMetadata)]
 pub struct ServerMetadata {
     /// "ekiden".
     pub name: &'static str,
@@ -30,7 +32,8 @@ impl ServerMetadata {
 }
 
 /// What a model takes and returns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::ModelMetadata)]
 pub struct ModelMetadata {
     /// The model's name.
     pub name: String,
@@ -46,7 +49,8 @@ pub struct ModelMetadata {
 }
 
 /// An input or output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::TensorMetadata)]
 pub struct TensorMetadata {
     /// Its name.
     pub name: String,

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use ekiden_actors::{CallError, OrderError, RunnerState};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::model::Model;
 use crate::serving::{RunnerEntry, Serving};
 
 /// A model and its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::IndexEntry)]
 pub struct IndexEntry {
     /// The model's name.
     pub name: String,

@@ -3,12 +3,14 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::model::Model;
 use crate::metrics::Total;
 
 /// What a model has done since its runner was launched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::ModelStatistics)]
 pub struct ModelStatistics {
     /// The model's name.
     pub name: String,
@@ -29,7 +31,8 @@ pub struct ModelStatistics {
 
 /// Calls, by what became of them and where they spent their time. Gathering inputs and reading outputs back are part of a
 /// run, and not timed alone: `compute_input` and `compute_output` have counted nothing. Nor has a cache, as there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::InferStatistics)]
 pub struct InferStatistics {
     /// From their arrival to their answer.
     pub success: DurationStatistics,
@@ -50,7 +53,8 @@ pub struct InferStatistics {
 }
 
 /// How often, and how long together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::DurationStatistics)]
 pub struct DurationStatistics {
     /// How often.
     pub count: u64,
@@ -59,7 +63,8 @@ pub struct DurationStatistics {
 }
 
 /// Batches of one size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = oip::BatchStatistics)]
 pub struct BatchStatistics {
     /// Their rows.
     pub batch_size: u64,

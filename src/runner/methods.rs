@@ -10,6 +10,7 @@ use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
 use super::read_back::{Later, ReadBack};
 use super::stream::{StreamFn, StreamFunction, Streams};
 use super::tensor;
+use crate::codec::json;
 use crate::onnx::Given;
 use crate::serving::{Answer, CallInput, Emit};
 use crate::value::{Batching, Signature, TensorSpec, ValueSpec};
@@ -63,6 +64,7 @@ struct Declared<R> {
     outputs: Vec<NamedSpec>,
     batching: Option<Batching>,
     warm_up: bool,
+    example: Option<serde_json::Value>,
 }
 
 impl<R: 'static> Methods<R> {
@@ -74,8 +76,8 @@ impl<R: 'static> Methods<R> {
     pub fn add<A: 'static, F: MethodFn<R, A>>(&mut self, name: impl Into<String>, function: F) -> MethodBuilder<'_> {
         let body = Body::Run(Box::new(Function::new(function)));
         let declared = self.declare(name.into(), body, F::Inputs::slots(), F::Output::slots());
-        let Declared { inputs, outputs, batching, warm_up, .. } = declared;
-        MethodBuilder { inputs, outputs, batching, warm_up }
+        let Declared { inputs, outputs, batching, warm_up, example, .. } = declared;
+        MethodBuilder { inputs, outputs, batching, warm_up, example }
     }
 
     /// Adds a method that answers with a stream: its function returns [`Chunks`](super::Chunks), and each chunk reaches the
@@ -90,7 +92,8 @@ impl<R: 'static> Methods<R> {
     ) -> StreamBuilder<'_> {
         let body = Body::Stream(Box::new(StreamFunction::new(function)));
         let declared = self.declare(name.into(), body, F::Inputs::slots(), F::Output::slots());
-        StreamBuilder { inputs: &mut declared.inputs, outputs: &mut declared.outputs }
+        let Declared { inputs, outputs, example, .. } = declared;
+        StreamBuilder { inputs, outputs, example }
     }
 
     fn declare(
@@ -110,6 +113,7 @@ impl<R: 'static> Methods<R> {
             outputs: Vec::new(),
             batching: None,
             warm_up: false,
+            example: None,
         });
         let last = self.declared.len() - 1;
         &mut self.declared[last]
@@ -156,7 +160,7 @@ impl<R> Declared<R> {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
         }
         if let Some(signature) = self.signature {
-            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, body: self.body });
+            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: None, body: self.body });
         }
         if self.batching.is_some() && self.input_slots.is_empty() {
             return Err("a method without inputs has no rows, and cannot be batchable".to_owned());
@@ -168,7 +172,12 @@ impl<R> Declared<R> {
         if self.warm_up {
             signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
         }
-        Ok(Method { name: self.name, signature, warm_up: self.warm_up, body: self.body })
+        if let Some(example) = &self.example {
+            let inputs = json::decode(example.to_string().as_bytes(), &signature).map_err(|error| error.to_string());
+            let fits = inputs.and_then(|inputs| signature.check_inputs(&inputs));
+            fits.map_err(|problem| format!("its example does not fit: {problem}"))?;
+        }
+        Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: self.example, body: self.body })
     }
 }
 
@@ -225,6 +234,7 @@ pub struct MethodBuilder<'a> {
     outputs: &'a mut Vec<NamedSpec>,
     batching: &'a mut Option<Batching>,
     warm_up: &'a mut bool,
+    example: &'a mut Option<serde_json::Value>,
 }
 
 impl MethodBuilder<'_> {
@@ -260,6 +270,13 @@ impl MethodBuilder<'_> {
         self
     }
 
+    /// Inputs to show what a call looks like, as JSON: a sole one bare, several as an object by their names. It is what
+    /// `/docs.json` and the page in front of it send, so it should be a call that works; without it, one of ones is made up.
+    pub fn example(self, inputs: impl Into<serde_json::Value>) -> Self {
+        *self.example = Some(inputs.into());
+        self
+    }
+
     /// Describes the next output: a [`TensorSpec`], or a name.
     pub fn output(self, spec: impl Into<NamedSpec>) -> Self {
         self.outputs.push(spec.into());
@@ -272,12 +289,19 @@ impl MethodBuilder<'_> {
 pub struct StreamBuilder<'a> {
     inputs: &'a mut Vec<NamedSpec>,
     outputs: &'a mut Vec<NamedSpec>,
+    example: &'a mut Option<serde_json::Value>,
 }
 
 impl StreamBuilder<'_> {
     /// Describes the next input, in the order of the function's parameters: a [`TensorSpec`], or a name.
     pub fn input(self, spec: impl Into<NamedSpec>) -> Self {
         self.inputs.push(spec.into());
+        self
+    }
+
+    /// Inputs to show what a call looks like, as [`MethodBuilder::example`] has it.
+    pub fn example(self, inputs: impl Into<serde_json::Value>) -> Self {
+        *self.example = Some(inputs.into());
         self
     }
 
@@ -293,6 +317,7 @@ pub(crate) struct Method<R> {
     pub(crate) name: String,
     pub(crate) signature: Signature,
     pub(crate) warm_up: bool,
+    pub(crate) example: Option<serde_json::Value>,
     body: Body<R>,
 }
 

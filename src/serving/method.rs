@@ -24,6 +24,7 @@ pub struct MethodHandle {
 struct About {
     name: String,
     signature: Signature,
+    example: Option<serde_json::Value>,
     limits: MethodLimits,
     buckets: Buckets,
     counts: Arc<Counts>,
@@ -33,12 +34,13 @@ impl MethodHandle {
     pub(crate) fn new(
         name: String,
         signature: Signature,
+        example: Option<serde_json::Value>,
         limits: MethodLimits,
         buckets: Buckets,
         counts: Arc<Counts>,
         handle: Handle<ModelWorker>,
     ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, limits, buckets, counts }) }
+        Self { handle, about: Arc::new(About { name, signature, example, limits, buckets, counts }) }
     }
 
     /// The method's name.
@@ -49,6 +51,11 @@ impl MethodHandle {
     /// What it takes and returns.
     pub fn signature(&self) -> &Signature {
         &self.about.signature
+    }
+
+    /// Inputs that show what a call looks like, as JSON, where whoever wrote it has given any.
+    pub fn example(&self) -> Option<&serde_json::Value> {
+        self.about.example.as_ref()
     }
 
     /// Its limits, as they are in effect.

@@ -31,12 +31,14 @@ use std::time::Duration;
 
 use ekiden_actors::{CallError, OrderError, RunnerState, RunnerStatus};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::metrics::{Gauge, Metrics};
 use table::Table;
 
 /// How a runner's executors were chosen, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ekiden::Choice)]
 pub struct Choice {
     /// What the runner asks of the machine.
     pub asked: String,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Serving;
 
@@ -16,7 +17,8 @@ pub trait Reload: AsRef<Serving> + Clone + Send + Sync + 'static {
 }
 
 /// What a reload has done, by the names of runners.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ekiden::Reloaded)]
 pub struct Reloaded {
     /// They are new, and ready.
     pub added: Vec<String>,
@@ -35,7 +37,8 @@ pub struct Reloaded {
 }
 
 /// A runner that could not be added or replaced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ekiden::Failed)]
 pub struct Failed {
     /// Its name.
     pub runner: String,

@@ -6,18 +6,18 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-fn ekiden() -> Command {
+pub fn ekiden() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ekiden"))
 }
 
 /// `ekiden serve` with the built-in runners, on a free port, for as long as the test takes.
-struct Served {
+pub struct Served {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Served {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let mut command = ekiden();
         command.args(["serve", "--bind", "127.0.0.1:0"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         command.stdout(Stdio::piped()).stderr(Stdio::null());

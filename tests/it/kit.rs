@@ -115,7 +115,9 @@ impl Runnable for Kit {
             .input("words");
 
         // Not batchable.
-        methods.add("json", |kit: &Kit, Json(question): Json<Question>| kit.ran("json", 1, Json(question.choices)));
+        methods
+            .add("json", |kit: &Kit, Json(question): Json<Question>| kit.ran("json", 1, Json(question.choices)))
+            .example(serde_json::json!({"text": "which?", "choices": [1, 2]}));
         methods.add("nothing", |kit: &Kit| kit.ran("nothing", 1, "something".to_owned()));
         methods.add("text", |kit: &Kit, text: String| kit.ran("text", 1, text.to_uppercase()));
         methods.add("bytes", |kit: &Kit, mut bytes: Bytes| kit.ran("bytes", 1, bytes.split_off(bytes.len() / 2)));

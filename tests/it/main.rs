@@ -12,11 +12,13 @@
 
 mod admin;
 mod bench;
+mod call;
 mod chaos;
 mod client;
 mod config;
 mod deadlines;
 mod devices;
+mod docs;
 #[cfg(feature = "wgpu")]
 mod gpu;
 mod graphs;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use ekiden::codec::Format;
-use ekiden::value::{Batching, DType, Signature, TensorSpec, TextsSpec, ValueSpec};
-use serde::Deserialize;
+use ekiden::value::Signature;
 
 use super::args::BodyFormat;
+use crate::cli::described::{Method, Runner};
 use crate::cli::{Failure, random};
 
 /// The longest body, in bytes.
@@ -25,33 +25,6 @@ pub(super) struct Wish {
     pub(super) rows: usize,
     pub(super) format: Option<BodyFormat>,
     pub(super) seed: u64,
-}
-
-/// What `GET /v1/runners/{runner}` says, as far as it is needed.
-#[derive(Deserialize)]
-struct Runner {
-    methods: Vec<Method>,
-}
-
-#[derive(Deserialize)]
-struct Method {
-    name: String,
-    inputs: Vec<Input>,
-    batch_dims: Option<BatchDims>,
-}
-
-#[derive(Deserialize)]
-struct BatchDims {
-    input: usize,
-    output: usize,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    name: String,
-    kind: String,
-    dtype: Option<String>,
-    shape: Option<Vec<Option<usize>>>,
 }
 
 impl Body {
@@ -84,73 +57,36 @@ impl Body {
     /// # Errors
     /// [`Failure::Run`] if the method is not there, or its inputs cannot be made up.
     pub(super) fn random(information: &str, method: &str, wish: &Wish) -> Result<Self, Failure> {
-        let runner: Runner = serde_json::from_str(information).map_err(|error| {
-            Failure::Run(format!("the server's description of the runner is not understood: {error}"))
-        })?;
-        let Some(found) = runner.methods.iter().find(|found| found.name == method) else {
-            let known: Vec<_> = runner.methods.iter().map(|method| method.name.as_str()).collect();
-            return Err(Failure::Run(format!("the runner has no method {method}; it has: {}", known.join(", "))));
-        };
-        found.body(wish).map_err(|why| Failure::Run(format!("no body can be made up for {method}: {why}; give --body")))
+        let runner = Runner::read(information)?;
+        let found = runner.method(method)?;
+        made_up(found, wish)
+            .map_err(|why| Failure::Run(format!("no body can be made up for {method}: {why}; give --body")))
     }
 }
 
-impl Method {
-    fn signature(&self) -> Result<Signature, String> {
-        let inputs: Result<Vec<ValueSpec>, String> = self.inputs.iter().map(Input::spec).collect();
-        let batching = self.batch_dims.as_ref().map(|dims| Batching { input_dim: dims.input, output_dim: dims.output });
-        Ok(Signature { inputs: inputs?, outputs: Vec::new(), batching, streams: false })
+fn made_up(method: &Method, wish: &Wish) -> Result<Body, String> {
+    let signature = method.signature()?;
+    if wish.rows > 1 && signature.batching.is_none() {
+        return Err("it is not batchable, so that --rows means nothing".to_owned());
     }
-
-    fn body(&self, wish: &Wish) -> Result<Body, String> {
-        let signature = self.signature()?;
-        if wish.rows > 1 && signature.batching.is_none() {
-            return Err("it is not batchable, so that --rows means nothing".to_owned());
-        }
-        let values = random::inputs(&signature, wish.rows, wish.seed)?;
-        let format = match wish.format {
-            Some(BodyFormat::Npy) => Format::Npy,
-            Some(BodyFormat::Json) | None => Format::Json,
-        };
-        // What a server reads as inputs is written as another's outputs.
-        let written =
-            Signature { inputs: Vec::new(), outputs: signature.inputs, batching: signature.batching, streams: false };
-        let (found, bytes) = format.encode(&written, &values).map_err(|error| error.to_string())?;
-        match wish.format {
-            Some(_) if found != format => Err(format!("it does not take {}", format.media_type())),
-            _ => Ok(Body { media_type: found.media_type().to_owned(), bytes: bytes.into() }),
-        }
-    }
-}
-
-impl Input {
-    fn spec(&self) -> Result<ValueSpec, String> {
-        let name = self.name.clone();
-        match self.kind.as_str() {
-            "list" if let Some(shape) = &self.shape => Ok(TextsSpec::new(name, shape).into()),
-            "list" => Ok(ValueSpec::List(name)),
-            "json" => Ok(ValueSpec::Json(name)),
-            "text" => Ok(ValueSpec::Text(name)),
-            "bytes" => Ok(ValueSpec::Bytes(name)),
-            "tensor" => {
-                let dtype = self.dtype.as_deref().unwrap_or_default();
-                let found = DType::ALL.into_iter().find(|known| known.name() == dtype);
-                let dtype =
-                    found.ok_or_else(|| format!("input \"{name}\" is of dtype \"{dtype}\", which is unknown"))?;
-                let spec = match &self.shape {
-                    Some(shape) => TensorSpec::new(name, dtype, shape),
-                    None => TensorSpec::any_rank(name, dtype),
-                };
-                Ok(spec.into())
-            }
-            kind => Err(format!("input \"{name}\" is of kind \"{kind}\", which is unknown")),
-        }
+    let values = random::inputs(&signature, wish.rows, wish.seed)?;
+    let format = match wish.format {
+        Some(BodyFormat::Npy) => Format::Npy,
+        Some(BodyFormat::Json) | None => Format::Json,
+    };
+    // What a server reads as inputs is written as another's outputs.
+    let written = Signature { inputs: Vec::new(), outputs: signature.inputs, ..signature };
+    let (found, bytes) = format.encode(&written, &values).map_err(|error| error.to_string())?;
+    match wish.format {
+        Some(_) if found != format => Err(format!("it does not take {}", format.media_type())),
+        _ => Ok(Body { media_type: found.media_type().to_owned(), bytes: bytes.into() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use ekiden::value::DType;
 
     use super::*;
 
@@ -175,8 +111,9 @@ mod tests {
     fn check(inputs: &str, batch_dims: &str, rows: usize, format: Option<BodyFormat>) -> (usize, Body) {
         let information = information(inputs, batch_dims);
         let body = random(&information, "m", &wish(rows, format)).expect(inputs);
-        let runner: Runner = serde_json::from_str(&information).expect("is JSON");
-        let signature = runner.methods[0].signature().expect("is known");
+        let runner = Runner::read(&information).map_err(|_| ()).expect("is JSON");
+        let method = runner.method("m").map_err(|_| ()).expect("is there");
+        let signature = method.signature().expect("is known");
         let format = Format::of_media_type(&body.media_type).expect("is known");
         let values = format.decode(&Bytes::from(body.bytes.clone()), &signature).expect(inputs);
         (signature.check_inputs(&values).expect(inputs), body)

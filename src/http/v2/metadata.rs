@@ -4,18 +4,23 @@ use std::sync::atomic::Ordering;
 
 use actix_web::HttpResponse;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::Api;
 use super::error;
 use crate::oip::{self, Model, ModelStatistics};
 
-#[derive(Serialize)]
-struct Live {
+/// Whether the process lives.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Live)]
+pub(in crate::http) struct Live {
     live: bool,
 }
 
-#[derive(Serialize)]
-struct Ready<'a> {
+/// Whether calls are taken, and why not.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Ready)]
+pub(in crate::http) struct Ready<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     ready: bool,
@@ -23,13 +28,17 @@ struct Ready<'a> {
     error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Models {
+/// The models by name.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Models)]
+pub(in crate::http) struct Models {
     models: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Statistics {
+/// What models have done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = oip::Statistics)]
+pub(in crate::http) struct Statistics {
     model_stats: Vec<ModelStatistics>,
 }
 

@@ -18,7 +18,7 @@
 
 mod encoding;
 mod infer;
-mod metadata;
+pub(super) mod metadata;
 pub(super) mod repository;
 
 use actix_web::http::{Method, StatusCode, header};

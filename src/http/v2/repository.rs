@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ekiden_actors::{CallError, OrderError};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::super::body;
 use super::super::error::Refusal;
@@ -33,12 +34,15 @@ struct Order {
     parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-/// A body in JSON; an empty one asks for nothing in particular.
-fn read<'a, T: Default + Deserialize<'a>>(body: &'a Result<Bytes, PayloadError>) -> Result<T, CallError> {
+/// A body in JSON, an object; an empty one asks for nothing in particular.
+fn read<T: Default + DeserializeOwned>(body: &Result<Bytes, PayloadError>) -> Result<T, CallError> {
     match body {
         Ok(body) if body.is_empty() => Ok(T::default()),
         Ok(body) => {
-            serde_json::from_slice(body).map_err(|error| CallError::invalid_input(format!("the body: {error}")))
+            // An array would do for a struct otherwise.
+            let object = serde_json::from_slice::<serde_json::Map<_, _>>(body);
+            let read = object.and_then(|object| T::deserialize(serde_json::Value::Object(object)));
+            read.map_err(|error| CallError::invalid_input(format!("the body: {error}")))
         }
         Err(PayloadError::Overflow) => Err(CallError::TooLarge(format!("the body is larger than {MOST} bytes").into())),
         Err(error) => Err(CallError::invalid_input(format!("the body could not be read: {error}"))),
@@ -63,7 +67,10 @@ pub(in crate::http) async fn order(
     let body = body::read(request, payload, MOST, || ()).await;
     let posts = request.method() == Method::POST;
     match parts {
-        [] if !posts => HttpResponse::Ok().json(ServerMetadata::new(true)),
+        [] if matches!(*request.method(), Method::GET | Method::HEAD) => {
+            HttpResponse::Ok().json(ServerMetadata::new(true))
+        }
+        [] => refused(&method_not_allowed(request, &Method::GET), Some(Method::GET)),
         ["repository", "index"] if posts => index(serving, body),
         ["repository", "models", name, "load"] if posts => {
             let order = read::<Order>(&body).and_then(|order| check(&order));

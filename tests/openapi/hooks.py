@@ -1,0 +1,24 @@
+"""What schemathesis does not know by itself: how a tensor is sent as a file of NumPy's."""
+
+import io
+
+import numpy
+import schemathesis
+from hypothesis import strategies
+
+
+def npy(array: numpy.ndarray) -> bytes:
+    file = io.BytesIO()
+    numpy.save(file, array)
+    return file.getvalue()
+
+
+@strategies.composite
+def tensors(draw: strategies.DrawFn) -> bytes:
+    """Files of the right dtype and shape for the iris classifier."""
+    rows = draw(strategies.integers(0, 5))
+    seed = draw(strategies.integers(0, 2**32 - 1))
+    return npy(numpy.random.default_rng(seed).normal(size=(rows, 4)).astype("float32"))
+
+
+schemathesis.openapi.media_type("application/x-npy", tensors())

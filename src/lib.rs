@@ -25,6 +25,7 @@
 //! * [`runner`]: what people write ([`Runnable`]), build ([`Runner`]) and call ([`runner::Method`]).
 //! * [`serving`]: what is being served, by name; values in and values out. HTTP and embedding both stand on it.
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve.
+//! * `service`: endpoints of one's own, which prepare input, call runners and shape the answer; `dataframe`: tables for them.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -36,6 +37,8 @@
 pub mod app;
 pub mod codec;
 pub mod config;
+#[cfg(feature = "dataframe")]
+pub mod dataframe;
 pub mod device;
 mod home;
 pub mod http;
@@ -44,6 +47,8 @@ pub mod metrics;
 pub mod models;
 mod onnx;
 pub mod runner;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod serving;
 mod suggest;
 mod transfer;

@@ -119,7 +119,10 @@ fn request_format(request: &HttpRequest) -> Result<Format, Refusal> {
 }
 
 /// What the request's headers ask for.
-fn options(request: &HttpRequest) -> Result<CallOptions, CallError> {
+///
+/// # Errors
+/// Which header is not understood, and what it may say.
+pub(crate) fn options(request: &HttpRequest) -> Result<CallOptions, CallError> {
     Ok(CallOptions { timeout: timeout(request)?, priority: priority(request)? })
 }
 

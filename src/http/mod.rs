@@ -14,8 +14,8 @@
 
 mod access;
 mod admin;
-mod body;
-mod call;
+pub(crate) mod body;
+pub(crate) mod call;
 mod error;
 mod info;
 mod outbox;
@@ -24,8 +24,8 @@ mod server;
 
 pub use access::AccessFormat;
 pub use admin::serve_admin;
-pub use error::ApiError;
-pub use server::{ServeOptions, serve};
+pub use error::{ApiError, not_allowed};
+pub use server::{Beside, ServeOptions, serve, serve_beside};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,6 +48,15 @@ impl Default for ServeOptions {
     }
 }
 
+/// What a server serves beside the API.
+pub trait Beside: Send + Sync + 'static {
+    /// Mounts it, once in each thread that serves HTTP.
+    fn mount(&self, config: &mut web::ServiceConfig);
+
+    /// Takes no more requests and waits for those it has, for at most `grace`. The runners take calls until then.
+    fn finish(&self, grace: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
 /// Serves the API on `listener` until `stop` is done; then takes no more, finishes what was accepted within the grace
 /// period, and returns.
 ///
@@ -60,10 +70,35 @@ pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    start(app, listener, options, None, stop).await
+}
+
+/// As [`serve`], with `beside` mounted before the API and finished before its runners are drained.
+///
+/// # Errors
+/// As of [`serve`].
+pub async fn serve_beside(
+    app: &impl AsRef<Serving>,
+    listener: TcpListener,
+    options: ServeOptions,
+    beside: Arc<dyn Beside>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    start(app, listener, options, Some(beside), stop).await
+}
+
+async fn start(
+    app: &impl AsRef<Serving>,
+    listener: TcpListener,
+    options: ServeOptions,
+    beside: Option<Arc<dyn Beside>>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let (ended, mut end) = oneshot::channel();
     let front_end = FrontEnd {
         serving: app.as_ref().clone(),
         options,
+        beside,
         draining: Arc::new(AtomicBool::new(false)),
         server: None,
         ended: Some(ended),
@@ -83,6 +118,7 @@ pub async fn serve(
 struct FrontEnd {
     serving: Serving,
     options: ServeOptions,
+    beside: Option<Arc<dyn Beside>>,
     draining: Arc<AtomicBool>,
     server: Option<ServerHandle>,
     ended: Option<oneshot::Sender<io::Result<()>>>,
@@ -106,12 +142,14 @@ impl Handler<Bind> for FrontEnd {
     fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
         let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
         let access_log = self.options.access_log;
+        let beside = self.beside.clone();
         // Called once in each worker thread, which so has a log of its own.
         let service = move || {
             let log = AccessLog::new(access_log.unwrap_or_default());
             let observe = from_fn(move |request, next| log.clone().observe(request, next));
             App::new()
                 .wrap(Condition::new(access_log.is_some(), observe))
+                .configure(|config| beside.iter().for_each(|beside| beside.mount(config)))
                 .configure(routes.clone())
                 .default_service(web::to(error::not_found))
         };
@@ -145,9 +183,13 @@ impl Handler<Drain> for FrontEnd {
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining.store(true, Ordering::Relaxed);
         let (serving, grace, server) = (self.serving.clone(), self.options.grace, self.server.clone());
+        let beside = self.beside.clone();
         let drain = async move {
             let since = Instant::now();
-            serving.drain(grace).await;
+            if let Some(beside) = beside {
+                beside.finish(grace).await;
+            }
+            serving.drain(grace.saturating_sub(since.elapsed())).await;
             let Some(server) = server else { return };
             let left = grace.saturating_sub(since.elapsed()).max(LAST_WORDS);
             if tokio::time::timeout(left, server.stop(true)).await.is_err() {

@@ -1,0 +1,142 @@
+//! Bodies to tables.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_csv::ReaderBuilder;
+use arrow_csv::reader::Format;
+use arrow_ipc::reader::StreamReader;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+use super::{DataFrame, TableFormat, records};
+use crate::service::{ApiError, Body, Limits};
+
+/// Rows that are decoded at once.
+const ROWS_AT_ONCE: usize = 4096;
+
+/// What a cell is taken to need, in bytes, before it is decoded.
+const CELL: usize = 16;
+
+/// What an Arrow IPC file begins with, before a stream.
+const ARROW_FILE: &[u8] = b"ARROW1\0\0";
+
+/// Reads a table.
+///
+/// Readers of these binary formats are made for files of one's own, and some that are broken in a clever way make them panic.
+/// That is the file's fault and not the endpoint's, so it is caught here, where nothing but the file's pieces is lost.
+pub(super) fn read(format: TableFormat, body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
+    let read = || match format {
+        TableFormat::Json => records::read(body, limits),
+        TableFormat::Csv => csv(body, limits),
+        TableFormat::Parquet => parquet(body, limits),
+        TableFormat::ArrowStream => arrow(body, &body.bytes, limits),
+        TableFormat::ArrowFile => match body.bytes.strip_prefix(ARROW_FILE) {
+            Some(stream) => arrow(body, stream, limits),
+            None => Err(body.invalid("expected an Arrow IPC file, which begins with ARROW1")),
+        },
+    };
+    let read = catch_unwind(AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(body.invalid(format!("the {} is broken", format.media_type()))))
+}
+
+/// Refuses a table that is too large, by what is known of it before it is decoded.
+pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits) -> Result<(), ApiError> {
+    if rows > limits.max_rows {
+        return Err(body.too_large(format!("{rows} rows are more than max_rows = {}", limits.max_rows)));
+    }
+    let cells = rows.saturating_mul(columns);
+    if cells.saturating_mul(CELL) > limits.max_decoded_bytes {
+        let limit = limits.max_decoded_bytes;
+        return Err(body.too_large(format!("{rows} × {columns} cells take more than max_decoded_bytes = {limit}")));
+    }
+    Ok(())
+}
+
+/// Refuses columns that are tables in themselves.
+fn flat(body: &Body, schema: &Schema) -> Result<(), ApiError> {
+    let nested = schema.fields().iter().find(|field| {
+        field.data_type().is_nested() || matches!(field.data_type(), DataType::Dictionary(_, value) if value.is_nested())
+    });
+    match nested {
+        Some(field) => {
+            let problem = format!("column \"{}\": expected numbers, booleans, texts or times, found {}", field.name(), field.data_type());
+            Err(body.invalid(problem))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Takes batches until they are too large.
+fn collected(
+    body: &Body,
+    schema: Arc<Schema>,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    limits: &Limits,
+) -> Result<DataFrame, ApiError> {
+    let (mut taken, mut rows, mut bytes) = (Vec::new(), 0_usize, 0_usize);
+    for batch in batches {
+        let batch = batch.map_err(|error| body.invalid(error))?;
+        rows = rows.saturating_add(batch.num_rows());
+        bytes = bytes.saturating_add(batch.get_array_memory_size());
+        bounded(body, rows, schema.fields().len(), limits)?;
+        if bytes > limits.max_decoded_bytes.max(body.bytes.len()) {
+            let limit = limits.max_decoded_bytes;
+            return Err(body.too_large(format!("the table takes more than max_decoded_bytes = {limit}")));
+        }
+        taken.push(batch);
+    }
+    Ok(DataFrame::of(schema, taken))
+}
+
+fn csv(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
+    let format = Format::default().with_header(true);
+    // Of all rows: one that comes late may say that a column of integers is one of floats.
+    let guessed = format.infer_schema(Cursor::new(&body.bytes), None);
+    let (schema, rows) = guessed.map_err(|error| body.invalid(error))?;
+    bounded(body, rows, schema.fields().len(), limits)?;
+    let schema = Arc::new(schema);
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(ROWS_AT_ONCE);
+    let reader = reader.build(Cursor::new(&body.bytes)).map_err(|error| body.invalid(error))?;
+    collected(body, schema, reader, limits)
+}
+
+fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
+    let bytes: Bytes = body.bytes.clone();
+    // What the file says of Arrow's types beside Parquet's own is not needed, and would have to be believed.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let found = ArrowReaderMetadata::load(&bytes, options).map_err(|error| body.invalid(error))?;
+    flat(body, found.schema())?;
+    let rows = usize::try_from(found.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
+    bounded(body, rows, found.schema().fields().len(), limits)?;
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(viewing(found.schema())));
+    let found = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(|error| body.invalid(error))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, found).with_batch_size(ROWS_AT_ONCE);
+    let schema = Arc::clone(builder.schema());
+    let reader = builder.build().map_err(|error| body.invalid(error))?;
+    collected(body, schema, reader, limits)
+}
+
+/// The same columns, with texts and bytes as views: a page of a few long texts may say that they are in a million rows, which
+/// are then not a million copies.
+fn viewing(schema: &Schema) -> Schema {
+    let viewed = |field: &Field| {
+        let kind = match field.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            other => other.clone(),
+        };
+        field.clone().with_data_type(kind)
+    };
+    Schema::new(schema.fields().iter().map(|field| viewed(field)).collect::<Vec<_>>())
+}
+
+fn arrow(body: &Body, stream: &[u8], limits: &Limits) -> Result<DataFrame, ApiError> {
+    let reader = StreamReader::try_new(Cursor::new(stream), None).map_err(|error| body.invalid(error))?;
+    let schema = reader.schema();
+    flat(body, &schema)?;
+    collected(body, schema, reader, limits)
+}

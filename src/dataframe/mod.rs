@@ -106,7 +106,9 @@ impl DataFrame {
                 DataType::Utf8View => texts.extend(column.as_string_view()),
                 // A column in which there is nothing may be one of anything.
                 DataType::Null => texts.resize(texts.len() + column.len(), None),
-                other => return Err(ApiError::invalid_input(format!("column \"{name}\": expected texts, found {other}"))),
+                other => {
+                    return Err(ApiError::invalid_input(format!("column \"{name}\": expected texts, found {other}")));
+                }
             }
         }
         Ok(texts)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType};
@@ -51,7 +51,8 @@ impl DataFrame {
         let mut taken = Vec::with_capacity(self.rows());
         for batch in &self.batches {
             let column = batch.column(at);
-            let numbers = numbers_of(column).ok_or_else(|| invalid(format!(": expected numbers, found {}", column.data_type())))?;
+            let numbers = numbers_of(column)
+                .ok_or_else(|| invalid(format!(": expected numbers, found {}", column.data_type())))?;
             for number in numbers {
                 let row = taken.len();
                 let number = number.ok_or_else(|| invalid(format!(", row {row}: expected a number, found null")))?;
@@ -72,7 +73,9 @@ fn numbers_of(column: &ArrayRef) -> Option<Vec<Option<Number>>> {
         };
     }
     Some(match column.data_type() {
-        DataType::Boolean => column.as_boolean().iter().map(|value| value.map(|value| Number::Int(value.into()))).collect(),
+        DataType::Boolean => {
+            column.as_boolean().iter().map(|value| value.map(|value| Number::Int(value.into()))).collect()
+        }
         DataType::Int8 => of!(Int8Type, |value| Number::Int(value.into())),
         DataType::Int16 => of!(Int16Type, |value| Number::Int(value.into())),
         DataType::Int32 => of!(Int32Type, |value| Number::Int(value.into())),

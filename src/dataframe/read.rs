@@ -21,8 +21,9 @@ const ROWS_AT_ONCE: usize = 4096;
 /// What a cell is taken to need, in bytes, before it is decoded.
 const CELL: usize = 16;
 
-/// What an Arrow IPC file begins with, before a stream.
-const ARROW_FILE: &[u8] = b"ARROW1\0\0";
+/// What an Arrow IPC file begins with; zeros follow, as many as alignment takes, and then a stream.
+/// The format: <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
+const ARROW_FILE: &[u8] = b"ARROW1";
 
 /// Reads a table.
 ///
@@ -35,7 +36,10 @@ pub(super) fn read(format: TableFormat, body: &Body, limits: &Limits) -> Result<
         TableFormat::Parquet => parquet(body, limits),
         TableFormat::ArrowStream => arrow(body, &body.bytes, limits),
         TableFormat::ArrowFile => match body.bytes.strip_prefix(ARROW_FILE) {
-            Some(stream) => arrow(body, stream, limits),
+            Some(rest) => {
+                let zeros = rest.iter().take_while(|&&byte| byte == 0).count();
+                arrow(body, rest.get(zeros..).unwrap_or_default(), limits)
+            }
             None => Err(body.invalid("expected an Arrow IPC file, which begins with ARROW1")),
         },
     };
@@ -59,11 +63,16 @@ pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits)
 /// Refuses columns that are tables in themselves.
 fn flat(body: &Body, schema: &Schema) -> Result<(), ApiError> {
     let nested = schema.fields().iter().find(|field| {
-        field.data_type().is_nested() || matches!(field.data_type(), DataType::Dictionary(_, value) if value.is_nested())
+        field.data_type().is_nested()
+            || matches!(field.data_type(), DataType::Dictionary(_, value) if value.is_nested())
     });
     match nested {
         Some(field) => {
-            let problem = format!("column \"{}\": expected numbers, booleans, texts or times, found {}", field.name(), field.data_type());
+            let problem = format!(
+                "column \"{}\": expected numbers, booleans, texts or times, found {}",
+                field.name(),
+                field.data_type()
+            );
             Err(body.invalid(problem))
         }
         None => Ok(()),
@@ -113,7 +122,8 @@ fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
     let rows = usize::try_from(found.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     bounded(body, rows, found.schema().fields().len(), limits)?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(viewing(found.schema())));
-    let found = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(|error| body.invalid(error))?;
+    let found =
+        ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(|error| body.invalid(error))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, found).with_batch_size(ROWS_AT_ONCE);
     let schema = Arc::clone(builder.schema());
     let reader = builder.build().map_err(|error| body.invalid(error))?;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions, StringArray,
+};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::Value;
 
@@ -70,7 +72,9 @@ fn by_columns(
         let rows = *agreed.get_or_insert(cells.len());
         if cells.len() != rows {
             let found = cells.len();
-            return Err(body.invalid(format!("column \"{name}\": expected {rows} rows, as many as others have, found {found}")));
+            return Err(
+                body.invalid(format!("column \"{name}\": expected {rows} rows, as many as others have, found {found}"))
+            );
         }
         taken.insert(name, cells);
     }
@@ -90,7 +94,10 @@ fn array(cells: Cells) -> Result<ArrayRef, String> {
             Value::Number(_) => DataType::Float64,
             Value::String(_) => DataType::Utf8,
             other => {
-                return Err(format!(", row {row}: expected a number, a boolean, a text or null, found {}", kind(other)));
+                return Err(format!(
+                    ", row {row}: expected a number, a boolean, a text or null, found {}",
+                    kind(other)
+                ));
             }
         };
         found = match (found, next) {

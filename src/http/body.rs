@@ -2,9 +2,9 @@
 
 use std::pin::pin;
 
+use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header;
-use actix_web::HttpRequest;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 

@@ -150,7 +150,9 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
             }
             Some(Format::Json) => from_json(T::DTYPE).map_err(unlike)?,
             Some(Format::Npy) if C::CASTS => Some(npy::read(&body.bytes).map_err(|error| body.invalid(error))?),
-            Some(Format::Npy) => npy::decode(&body.bytes, &Self::signature(&body.name, T::DTYPE)).map(sole).map_err(unlike)?,
+            Some(Format::Npy) => {
+                npy::decode(&body.bytes, &Self::signature(&body.name, T::DTYPE)).map(sole).map_err(unlike)?
+            }
             _ => return Err(body.unsupported(&[Format::Json.media_type(), Format::Npy.media_type()])),
         }
         .ok_or_else(|| body.invalid("expected an array"))
@@ -245,9 +247,10 @@ fn schema(dtype: DType, shape: Option<&[Option<usize>]>) -> RefOr<Schema> {
         _ => Type::Integer,
     };
     let element: RefOr<Schema> = ObjectBuilder::new().schema_type(kind).description(Some(dtype.name())).into();
-    shape.iter().rev().fold(element, |inner, size| {
-        ArrayBuilder::new().items(inner).min_items(*size).max_items(*size).into()
-    })
+    shape
+        .iter()
+        .rev()
+        .fold(element, |inner, size| ArrayBuilder::new().items(inner).min_items(*size).max_items(*size).into())
 }
 
 /// An array that would be taken; none where any shape is.
@@ -257,7 +260,8 @@ fn example(dtype: DType, shape: Option<&[Option<usize>]>) -> Option<serde_json::
         dtype if dtype.is_float() => serde_json::json!(0.5),
         _ => serde_json::json!(1),
     };
-    let nested = |inner: serde_json::Value, size: &Option<usize>| serde_json::Value::Array(vec![inner; size.unwrap_or(1)]);
+    let nested =
+        |inner: serde_json::Value, size: &Option<usize>| serde_json::Value::Array(vec![inner; size.unwrap_or(1)]);
     shape.map(|shape| shape.iter().rev().fold(element, nested))
 }
 

@@ -52,8 +52,7 @@ impl Body {
     /// 415: it is none of these media types.
     pub fn unsupported(&self, taken: &[&str]) -> ApiError {
         let found = self.media_type.as_deref().map_or("no content-type".to_owned(), |found| format!("{found:?}"));
-        let message =
-            format!("input \"{}\": expected content-type {}, found {found}", self.name, taken.join(" or "));
+        let message = format!("input \"{}\": expected content-type {}, found {found}", self.name, taken.join(" or "));
         ApiError::unsupported_media_type(message)
     }
 }
@@ -223,7 +222,11 @@ mod tests {
     #[test]
     fn formats_are_chosen() {
         let check = |accept, sent, expected| {
-            assert_eq!(Wanted { accept, sent }.choose(&["application/json", "text/csv"]), expected, "{accept:?} {sent:?}");
+            assert_eq!(
+                Wanted { accept, sent }.choose(&["application/json", "text/csv"]),
+                expected,
+                "{accept:?} {sent:?}"
+            );
         };
         check(None, None, "application/json");
         check(None, Some("text/csv; charset=utf-8"), "text/csv");

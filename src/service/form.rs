@@ -132,11 +132,15 @@ impl Parts {
     /// # Errors
     /// There are too few or too many, or they are not what they should be.
     pub fn take<F: Field>(&mut self, name: &str, limits: &Limits) -> Result<F, ApiError> {
-        let (bodies, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|body| body.name == name);
+        let (bodies, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.0).into_iter().partition(|body| body.name == name);
         self.0 = others;
         let (_, most) = F::TIMES;
         if bodies.len() > most {
-            return Err(ApiError::invalid_input(format!("part \"{name}\": expected once, found {} times", bodies.len())));
+            return Err(ApiError::invalid_input(format!(
+                "part \"{name}\": expected once, found {} times",
+                bodies.len()
+            )));
         }
         F::read(bodies, limits)?.ok_or_else(|| ApiError::invalid_input(format!("part \"{name}\" is missing")))
     }
@@ -176,7 +180,8 @@ impl<F: Form> Describe for Multipart<F> {
         let mut fields = FormFields::default();
         F::fields(&mut fields);
         schemas.append(&mut fields.schemas);
-        let object = fields.object.additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)));
+        let object =
+            fields.object.additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)));
         vec![(MEDIA_TYPE.to_owned(), fields.content.schema(Some(object)).build())]
     }
 }

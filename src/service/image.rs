@@ -79,9 +79,9 @@ impl Image {
     /// 500: it has more pixels than a picture can have. The handler is at fault.
     pub fn from_pixels(pixels: &NdArray<u8, Pixels>) -> Result<Self, ApiError> {
         let size = |at: usize| pixels.dims().get(at).and_then(|&size| u32::try_from(size).ok());
-        let image = size(1).zip(size(0)).and_then(|(width, height)| {
-            image::RgbImage::from_raw(width, height, pixels.elements().into_owned())
-        });
+        let image = size(1)
+            .zip(size(0))
+            .and_then(|(width, height)| image::RgbImage::from_raw(width, height, pixels.elements().into_owned()));
         let image = image.ok_or_else(|| failed("the pixels are no picture"))?;
         Ok(Self { image: image.into() })
     }
@@ -121,9 +121,11 @@ fn format_of(body: &Body) -> Result<ImageFormat, ApiError> {
     };
     let found = ImageFormat::of_bytes(&body.bytes);
     match (said, found) {
-        (Some(said), Some(found)) if said != found => {
-            Err(body.invalid(format!("expected {}, as its content-type says, found {}", said.media_type(), found.media_type())))
-        }
+        (Some(said), Some(found)) if said != found => Err(body.invalid(format!(
+            "expected {}, as its content-type says, found {}",
+            said.media_type(),
+            found.media_type()
+        ))),
         (_, Some(found)) => Ok(found),
         (_, None) => Err(body.invalid(format!("expected a picture, {}, found other bytes", known().join(" or ")))),
     }

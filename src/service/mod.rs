@@ -78,3 +78,7 @@ pub mod macros {
     pub use actix_web::dev::Payload;
     pub use actix_web::{FromRequest, HttpRequest};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/services.md")]
+mod page {}

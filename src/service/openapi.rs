@@ -85,10 +85,14 @@ fn operation(endpoint: &Endpoint) -> Operation {
     }
     if !endpoint.takes.is_empty() {
         let body = RequestBodyBuilder::new().required(Some(Required::True));
-        let body = endpoint.takes.iter().cloned().fold(body, |body, (media_type, content)| body.content(media_type, content));
+        let body =
+            endpoint.takes.iter().cloned().fold(body, |body, (media_type, content)| body.content(media_type, content));
         operation = operation.request_body(Some(body.build()));
     }
-    refusals(endpoint).into_iter().fold(operation, |operation, (status, when)| operation.response(status, refusal(when))).build()
+    refusals(endpoint)
+        .into_iter()
+        .fold(operation, |operation, (status, when)| operation.response(status, refusal(when)))
+        .build()
 }
 
 fn operation_id(endpoint: &Endpoint) -> String {
@@ -112,7 +116,12 @@ fn headers(endpoint: &Endpoint) -> Vec<Parameter> {
 
 fn answer(endpoint: &Endpoint) -> Response {
     let answer = ResponseBuilder::new().description("The answer.");
-    endpoint.gives.iter().cloned().fold(answer, |answer, (media_type, content)| answer.content(media_type, content)).build()
+    endpoint
+        .gives
+        .iter()
+        .cloned()
+        .fold(answer, |answer, (media_type, content)| answer.content(media_type, content))
+        .build()
 }
 
 /// The statuses that can come instead of an answer, and when.
@@ -139,7 +148,8 @@ fn refusals(endpoint: &Endpoint) -> Vec<(&'static str, &'static str)> {
 
 fn refusal(when: &str) -> Response {
     let text = || Object::with_type(Type::String);
-    let body = ObjectBuilder::new().property("error", text()).required("error").property("code", text()).required("code");
+    let body =
+        ObjectBuilder::new().property("error", text()).required("error").property("code", text()).required("code");
     ResponseBuilder::new().description(when).content("application/json", Content::new(Some(body))).build()
 }
 
@@ -150,7 +160,10 @@ mod tests {
     #[test]
     fn paths_lose_their_patterns() {
         let check = |path, expected: &str, parameters: &[&str]| {
-            assert_eq!((plain(path).as_str(), names(path)), (expected, parameters.iter().map(ToString::to_string).collect()));
+            assert_eq!(
+                (plain(path).as_str(), names(path)),
+                (expected, parameters.iter().map(ToString::to_string).collect())
+            );
         };
         check("/classify", "/classify", &[]);
         check("/{a}/b/{c:.*}", "/{a}/b/{c}", &["a", "c"]);

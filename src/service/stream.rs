@@ -103,7 +103,9 @@ impl<T: Into<String> + 'static> ChunkedText<T> {
     ///
     /// # Errors
     /// The first piece, where it is an error.
-    pub async fn begun<E: Into<ApiError>>(pieces: impl Stream<Item = Result<T, E>> + 'static) -> Result<Self, ApiError> {
+    pub async fn begun<E: Into<ApiError>>(
+        pieces: impl Stream<Item = Result<T, E>> + 'static,
+    ) -> Result<Self, ApiError> {
         Pieces::begun(pieces).await.map(Self)
     }
 }
@@ -179,10 +181,12 @@ impl<T: Into<String>> MessageBody for Written<T> {
             let item = ready!(self.0.next(cx)).map(|item| item.map(Into::<String>::into));
             // An empty piece would end a chunked body.
             if !matches!(&item, Some(Ok(text)) if text.is_empty()) {
-                return Poll::Ready(item.map(|item| item.map(Into::into).map_err(|error| {
-                    tracing::warn!(%error, "a text failed");
-                    io::Error::other(error.to_string())
-                })));
+                return Poll::Ready(item.map(|item| {
+                    item.map(Into::into).map_err(|error| {
+                        tracing::warn!(%error, "a text failed");
+                        io::Error::other(error.to_string())
+                    })
+                }));
             }
         }
     }

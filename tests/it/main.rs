@@ -40,6 +40,7 @@ mod refusals;
 mod reload;
 mod resources;
 mod rows;
+mod service;
 mod supervision;
 mod support;
 mod tidy;

@@ -71,6 +71,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let runners = app.clone();
     let service = Service::builder(&app)
+        .title("Flowers and pictures")
         .post("/classify", classify)
         .about("Probabilities of the three species, for each row of four measurements.")
         .post("/flower", flower)
@@ -127,7 +128,7 @@ async fn classify(
     flowers: NdArray<f32, Columns<4>, Cast>,
     predict: Predict,
 ) -> Result<NdArray<f32, Columns<3>>, ApiError> {
-    Ok(predict.async_run(NdArray::from_array(flowers.into_array())?).await?)
+    Ok(predict.async_run(flowers.exact()).await?)
 }
 
 /// Centimetres.

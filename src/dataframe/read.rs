@@ -1,10 +1,12 @@
 //! Bodies to tables.
 
+use std::collections::HashSet;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_csv::ReaderBuilder;
 use arrow_csv::reader::Format;
 use arrow_ipc::reader::StreamReader;
@@ -60,23 +62,17 @@ pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits)
     Ok(())
 }
 
-/// Refuses columns that are tables in themselves.
+/// Refuses columns that are tables in themselves, and bytes of one length, which a file may say is any.
 fn flat(body: &Body, schema: &Schema) -> Result<(), ApiError> {
-    let nested = schema.fields().iter().find(|field| {
-        field.data_type().is_nested()
-            || matches!(field.data_type(), DataType::Dictionary(_, value) if value.is_nested())
+    let is_flat = |kind: &DataType| !kind.is_nested() && !matches!(kind, DataType::FixedSizeBinary(_));
+    let other = schema.fields().iter().find(|field| match field.data_type() {
+        DataType::Dictionary(_, value) => !is_flat(value),
+        kind => !is_flat(kind),
     });
-    match nested {
-        Some(field) => {
-            let problem = format!(
-                "column \"{}\": expected numbers, booleans, texts or times, found {}",
-                field.name(),
-                field.data_type()
-            );
-            Err(body.invalid(problem))
-        }
-        None => Ok(()),
-    }
+    other.map_or(Ok(()), |field| {
+        let (name, found) = (field.name(), field.data_type());
+        Err(body.invalid(format!("column \"{name}\": expected numbers, booleans, texts or times, found {found}")))
+    })
 }
 
 /// Takes batches until they are too large.
@@ -86,19 +82,40 @@ fn collected(
     batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
     limits: &Limits,
 ) -> Result<DataFrame, ApiError> {
-    let (mut taken, mut rows, mut bytes) = (Vec::new(), 0_usize, 0_usize);
+    let (mut taken, mut rows, mut memory) = (Vec::new(), 0_usize, Memory::default());
     for batch in batches {
         let batch = batch.map_err(|error| body.invalid(error))?;
         rows = rows.saturating_add(batch.num_rows());
-        bytes = bytes.saturating_add(batch.get_array_memory_size());
         bounded(body, rows, schema.fields().len(), limits)?;
-        if bytes > limits.max_decoded_bytes.max(body.bytes.len()) {
+        if memory.with(&batch) > limits.max_decoded_bytes {
             let limit = limits.max_decoded_bytes;
             return Err(body.too_large(format!("the table takes more than max_decoded_bytes = {limit}")));
         }
         taken.push(batch);
     }
     Ok(DataFrame::of(schema, taken))
+}
+
+/// What batches take together: buffers that they share count once. They are all kept meanwhile, so that no two have one address.
+#[derive(Default)]
+struct Memory {
+    seen: HashSet<NonNull<u8>>,
+    bytes: usize,
+}
+
+impl Memory {
+    fn with(&mut self, batch: &RecordBatch) -> usize {
+        for column in batch.columns() {
+            let data = column.to_data();
+            // A dictionary's values are its child.
+            for buffer in std::iter::once(&data).chain(data.child_data()).flat_map(|data| data.buffers()) {
+                if self.seen.insert(buffer.data_ptr()) {
+                    self.bytes = self.bytes.saturating_add(buffer.capacity());
+                }
+            }
+        }
+        self.bytes
+    }
 }
 
 fn csv(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
@@ -124,10 +141,20 @@ fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
     let options = ArrowReaderOptions::new().with_schema(Arc::new(viewing(found.schema())));
     let found =
         ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(|error| body.invalid(error))?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, found).with_batch_size(ROWS_AT_ONCE);
+    let at_once = rows_at_once(found.schema(), bytes.len(), limits);
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, found).with_batch_size(at_once);
     let schema = Arc::clone(builder.schema());
     let reader = builder.build().map_err(|error| body.invalid(error))?;
     collected(body, schema, reader, limits)
+}
+
+/// How many rows are decoded before their memory is looked at. A text may be written as the one before it and a little more, so that
+/// each may be as long as the file, unpacked.
+fn rows_at_once(schema: &Schema, file: usize, limits: &Limits) -> usize {
+    let views =
+        schema.fields().iter().any(|field| matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView));
+    let longest = file.saturating_mul(32).max(1);
+    if views { (limits.max_decoded_bytes / longest).clamp(16, ROWS_AT_ONCE) } else { ROWS_AT_ONCE }
 }
 
 /// The same columns, with texts and bytes as views: a page of a few long texts may say that they are in a million rows, which

@@ -100,6 +100,29 @@ fn tables_are_bounded_before_they_are_there() {
     let found =
         DataFrame::read(body(TableFormat::Parquet, small), &limits).expect("is read without a copy for each row");
     assert_eq!(found.rows(), 1000);
+    // What Arrow has apart for each row is counted as it is.
+    let large = write::write(&repeated, TableFormat::ArrowStream).expect("is written");
+    check(TableFormat::ArrowStream, large, &limits, "the table takes more than max_decoded_bytes = 4194304");
+}
+
+#[test]
+fn columns_are_flat() {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{ArrayRef, FixedSizeBinaryArray, ListArray};
+
+    let check = |column: ArrayRef, found: &str| {
+        let table = DataFrame::of_columns([("odd", column)]).expect("a table");
+        for format in [TableFormat::Parquet, TableFormat::ArrowFile] {
+            let written = write::write(&table, format).expect("is written");
+            let error = read(format, &written).expect_err("is refused").to_string();
+            let expected = format!("column \"odd\": expected numbers, booleans, texts or times, found {found}");
+            assert!(error.contains(&expected), "{error}");
+        }
+    };
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)])]);
+    check(Arc::new(lists), "List");
+    let fixed = FixedSizeBinaryArray::try_from_iter([b"abc"].into_iter()).expect("an array");
+    check(Arc::new(fixed), "FixedSizeBinary");
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         self.array
     }
 
+    /// The same array, now that it is of its own dtype: what methods are declared with.
+    pub fn exact(self) -> NdArray<T, S> {
+        NdArray { array: self.array, types: PhantomData }
+    }
+
     /// The sizes of its dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         self.array.shape().dims()

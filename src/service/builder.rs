@@ -47,12 +47,20 @@ struct Served {
 /// Gathers a service's endpoints and hooks.
 pub struct ServiceBuilder {
     context: Context,
+    title: String,
     served: Vec<Served>,
     start: Vec<Hook>,
     stop: Vec<Hook>,
 }
 
 impl ServiceBuilder {
+    /// What OpenAPI calls the service.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
+
     /// Bodies may be so large, and what they hold.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -175,13 +183,14 @@ impl ServiceBuilder {
         if !problems.is_empty() {
             return Err(ServiceError::Endpoints(problems));
         }
-        let Self { context, served, start, stop } = self;
-        Ok(Service(Arc::new(Parts { context, served, start, stop })))
+        let Self { context, title, served, start, stop } = self;
+        Ok(Service(Arc::new(Parts { context, title, served, start, stop })))
     }
 }
 
 struct Parts {
     context: Context,
+    title: String,
     served: Vec<Served>,
     start: Vec<Hook>,
     stop: Vec<Hook>,
@@ -208,7 +217,8 @@ pub struct Service(Arc<Parts>);
 impl Service {
     /// Builds a service on the runners of `app`.
     pub fn builder<A: AsRef<Serving>>(app: &A) -> ServiceBuilder {
-        ServiceBuilder { context: Context::new(app), served: Vec::new(), start: Vec::new(), stop: Vec::new() }
+        let (context, title) = (Context::new(app), String::new());
+        ServiceBuilder { context, title, served: Vec::new(), start: Vec::new(), stop: Vec::new() }
     }
 
     /// Mounts the endpoints into any actix-web server. Have that built with `h1_allow_half_closed(false)`, so that a client
@@ -220,7 +230,7 @@ impl Service {
 
     /// What OpenAPI says of the endpoints: paths, and components that they refer to.
     pub fn openapi(&self) -> OpenApi {
-        openapi::document(self.0.served.iter().map(|served| &served.endpoint))
+        openapi::document(&self.0.title, self.0.served.iter().map(|served| &served.endpoint))
     }
 
     /// Runs the start hooks.

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::encoding::EncodingBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema};
 use utoipa::openapi::{RefOr, Type};
 
-use super::body::{self, place};
-use super::{ApiError, Body, Describe, Endpoint, Input, Limits, Param, Schemas};
+use super::body::{self, place, responder};
+use super::{ApiError, Body, Describe, Endpoint, Input, Limits, Output, Param, Reply, Schemas, Wanted};
 
 const MEDIA_TYPE: &str = "multipart/form-data";
 
@@ -248,6 +248,80 @@ async fn parts(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<Vec<
     }
     Ok(parts)
 }
+
+/// An answer of several parts, `multipart/form-data`, each any descriptor.
+///
+/// ```
+/// use ekiden::service::{ApiError, Image, Json, MultipartAnswer};
+///
+/// async fn describe(picture: Image) -> Result<MultipartAnswer, ApiError> {
+///     let (small, size) = (picture.resized(32, 32), picture.pixels()?.dims().to_vec());
+///     MultipartAnswer::new().part("size", Json(size))?.part("small", small)
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MultipartAnswer {
+    parts: Vec<Body>,
+}
+
+impl MultipartAnswer {
+    /// An answer without parts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a part, in its usual format.
+    ///
+    /// # Errors
+    /// As of [`Output::write`].
+    pub fn part(mut self, name: &str, part: impl Output) -> Result<Self, ApiError> {
+        let body = part.write(Wanted::default())?;
+        self.parts.push(Body { name: name.to_owned(), ..body });
+        Ok(self)
+    }
+}
+
+impl Output for MultipartAnswer {
+    fn write(self, _: Wanted<'_>) -> Result<Body, ApiError> {
+        // Of 128 random bits: no part has it in it.
+        let edge = format!("ekiden-{:032x}", fastrand::u128(..));
+        let mut out = Vec::new();
+        for part in &self.parts {
+            let mut head = format!("--{edge}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(&part.name));
+            if let Some(name) = &part.file_name {
+                head.push_str(&format!("; filename=\"{}\"", quoted(name)));
+            }
+            let media_type = part.media_type.as_deref().unwrap_or("application/octet-stream");
+            // A type that a client has sent may have anything in it but a line's end, which HTTP does not let through.
+            head.push_str(&format!("\r\ncontent-type: {}\r\n\r\n", media_type.replace(['\r', '\n'], " ")));
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(&part.bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(format!("--{edge}--\r\n").as_bytes());
+        Ok(Body::new(format!("{MEDIA_TYPE}; boundary={edge}"), out))
+    }
+}
+
+/// A name within quotes, as browsers write it.
+/// The rule: <https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data>.
+fn quoted(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+impl Describe for MultipartAnswer {
+    fn contents(_: &mut Schemas) -> Vec<(String, Content)> {
+        vec![(MEDIA_TYPE.to_owned(), Content::new(Some(Object::with_type(Type::Object))))]
+    }
+}
+
+impl Reply for MultipartAnswer {
+    fn describe(endpoint: &mut Endpoint) {
+        endpoint.gives::<Self>();
+    }
+}
+
+responder!([] MultipartAnswer);
 
 /// A body that has been read, piece by piece.
 struct Pieces(Bytes);

@@ -50,7 +50,10 @@ where
         Ok(args) => timed(&request, handler, args).await,
         Err(error) => Err(error),
     };
-    let response = explained(response.unwrap_or_else(HttpResponse::from_error), &request);
+    let mut response = explained(response.unwrap_or_else(HttpResponse::from_error), &request);
+    if let Some(id) = call::sent_id(&request) {
+        response.headers_mut().insert(call::REQUEST_ID, id);
+    }
     response.map_body(|_, body| match visit {
         Some(visit) => Visited { body, visit }.boxed(),
         None => body,

@@ -29,7 +29,7 @@
 //! | [`Text`] | UTF-8 |
 //! | [`Image`] | PNG, JPEG, WebP, bounded before they are decoded |
 //! | [`File`] | anything |
-//! | [`Multipart`] | a form whose parts are any of these |
+//! | [`Multipart`], [`MultipartAnswer`] | a form whose parts are any of these |
 //! | [`Sse`], [`ChunkedText`] | answers that come in pieces |
 //!
 //! In reading order: `body` (what comes and what is sent), `array`, `cast`, `json`, `text`, `file`, `image`, `form`, `stream` (the
@@ -61,7 +61,7 @@ pub use self::cast::Scalar;
 pub use self::context::{Context, Limits};
 pub use self::endpoint::{Endpoint, Param, Params, Reply};
 pub use self::file::File;
-pub use self::form::{Field, Form, FormFields, Multipart, Parts};
+pub use self::form::{Field, Form, FormFields, Multipart, MultipartAnswer, Parts};
 pub use self::image::{Image, ImageFormat, Pixels};
 pub use self::method::{Callable, method_of};
 pub use self::stream::{ChunkedText, Sse};

@@ -10,14 +10,14 @@ use utoipa::openapi::{Components, Content, Info, OpenApi, Paths, Required, Respo
 use super::Endpoint;
 
 /// All endpoints, and the schemas that they refer to.
-pub(super) fn document<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> OpenApi {
+pub(super) fn document<'a>(title: &str, endpoints: impl Iterator<Item = &'a Endpoint>) -> OpenApi {
     let (mut paths, mut components) = (Paths::new(), Components::new());
     for endpoint in endpoints {
         let Some(method) = http_method(&endpoint.method) else { continue };
         paths.add_path_operation(plain(&endpoint.path), vec![method], operation(endpoint));
         components.schemas.extend(endpoint.schemas.iter().cloned());
     }
-    let mut document = OpenApi::new(Info::new("Service", env!("CARGO_PKG_VERSION")), paths);
+    let mut document = OpenApi::new(Info::new(title, env!("CARGO_PKG_VERSION")), paths);
     document.components = Some(components);
     document
 }

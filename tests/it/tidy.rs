@@ -27,6 +27,12 @@ const RULES: &[Rule] = &[
         why: "HTTP sees values and actors; only the app sees both HTTP's side and the runnables'",
     },
     Rule {
+        paths: &["src/service/", "src/dataframe/"],
+        except: &[],
+        words: &["burn", "crate::app", "crate::device", "crate::onnx"],
+        why: "services stand on what HTTP stands on, and on the handles of methods",
+    },
+    Rule {
         paths: &["src/value/", "src/codec/", "src/config/", "src/serving/", "src/metrics.rs", "src/models/"],
         except: &[],
         words: &["burn", "actix", "crate::app", "crate::http", "crate::runner"],
@@ -96,9 +102,9 @@ const RULES: &[Rule] = &[
     },
     Rule {
         paths: &["src/", "actors/src/"],
-        except: &["src/device/backend.rs"],
+        except: &["src/device/backend.rs", "src/lib.rs"],
         words: &["feature =", "feature=", "cfg_attr"],
-        why: "which backends were built in is asked in one file",
+        why: "which backends were built in is asked in one file, and other features are whole modules",
     },
     Rule {
         paths: &["src/", "actors/src/"],
@@ -182,6 +188,19 @@ fn the_rules_hold() {
 }
 
 #[test]
+fn features_of_the_library_are_whole_modules() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).expect("the map");
+    let lines: Vec<&str> = map.lines().collect();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("feature")) {
+        assert!(
+            line.starts_with("#[cfg(feature = \"") && lines[at + 1].starts_with("pub mod "),
+            "lib.rs:{}: {line}",
+            at + 1
+        );
+    }
+}
+
+#[test]
 fn each_rule_finds_what_it_is_for() {
     let check = |path: &str, line: &str, finds: bool| {
         let text = format!(
@@ -197,6 +216,8 @@ fn each_rule_finds_what_it_is_for() {
     check("src/http/call.rs", "use actix_web::web;", false);
     check("src/http/call.rs", "use burn::tensor::Device;", true);
     check("src/http/call.rs", "use crate::runner::Data;", true);
+    check("src/service/array.rs", "use crate::runner::Data;", false);
+    check("src/service/array.rs", "use burn::tensor::Tensor;", true);
     check("src/http/server.rs", "app: &crate::app::App,", true);
     check("src/codec/json.rs", "use burn::tensor::TensorData;", true);
     check("src/config/mod.rs", "use crate::http::ServeOptions;", true);

@@ -1,6 +1,8 @@
 //! Forms of several parts.
 
-use ekiden::service::{Columns, File, Json, Limits, Multipart, NdArray, Service, Text, form};
+use ekiden::service::{
+    ApiError, Columns, File, Json, Limits, Multipart, MultipartAnswer, NdArray, Service, Text, form,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -114,6 +116,25 @@ fn parts_are_refused_by_name() {
     let form = ("content-type", "multipart/form-data; boundary=edge");
     let cut = running.post("/upload", &[form], b"--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nx");
     cut.refused(400, "invalid_input", &["the form cannot be read"]);
+}
+
+async fn parts() -> Result<MultipartAnswer, ApiError> {
+    let file = File::new("text/plain", "a\r\n--b").named("a\"b.txt");
+    MultipartAnswer::new().part("numbers", Json([1, 2]))?.part("file", file)
+}
+
+#[test]
+fn answers_have_parts() {
+    let running = Running::start(&built(Service::builder(&iris()).get("/parts", parts)));
+    let answer = running.client().get("/parts");
+    let edge = answer.header("content-type").and_then(|said| said.strip_prefix("multipart/form-data; boundary="));
+    let edge = edge.expect("a boundary");
+    let expected = format!(
+        "--{edge}\r\ncontent-disposition: form-data; name=\"numbers\"\r\ncontent-type: application/json\r\n\r\n[1,2]\r\n\
+         --{edge}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a%22b.txt\"\r\n\
+         content-type: text/plain\r\n\r\na\r\n--b\r\n--{edge}--\r\n"
+    );
+    assert_eq!(answer.text(), expected);
 }
 
 #[test]

@@ -231,6 +231,8 @@ fn json_texts_and_files() {
 
     let mut client = running.client();
     assert_eq!(client.get("/repeat/ha?times=3").text(), "hahaha");
+    let identified = client.request("GET", "/repeat/ha?times=1", &[("x-request-id", "mine")], b"");
+    assert_eq!(identified.header("x-request-id"), Some("mine"));
     client.get("/repeat/ha?times=x").refused(400, "invalid_input", &["GET /repeat/{word}: "]);
     let wrong = client.post("/repeat/ha", "1");
     wrong.refused(405, "method_not_allowed", &["POST /repeat/ha is not possible; use GET"]);

@@ -5,6 +5,8 @@
 
 mod header;
 
+pub use self::header::MAGIC;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;

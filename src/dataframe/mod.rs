@@ -56,6 +56,12 @@ impl TableFormat {
         }
     }
 
+    /// What the first bytes of a file say, where they do.
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let magic = [(read::PARQUET_FILE, Self::Parquet), (read::ARROW_FILE, Self::ArrowFile)];
+        magic.into_iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, format)| format)
+    }
+
     fn of(essence: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.media_type() == essence)
     }
@@ -161,6 +167,7 @@ impl Input for DataFrame {
         let format = match essence.as_deref() {
             // `curl -d` says that it sends a form, and nobody sends a table as one.
             None | Some("application/x-www-form-urlencoded") => Some(TableFormat::Json),
+            Some("application/octet-stream") => TableFormat::of_bytes(&body.bytes),
             Some(essence) => TableFormat::of(essence),
         };
         let format = format.ok_or_else(|| body.unsupported(&TableFormat::ALL.map(TableFormat::media_type)))?;

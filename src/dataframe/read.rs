@@ -25,7 +25,10 @@ const CELL: usize = 16;
 
 /// What an Arrow IPC file begins with; zeros follow, as many as alignment takes, and then a stream.
 /// The format: <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
-const ARROW_FILE: &[u8] = b"ARROW1";
+pub(super) const ARROW_FILE: &[u8] = b"ARROW1";
+
+/// What a Parquet file begins with.
+pub(super) const PARQUET_FILE: &[u8] = b"PAR1";
 
 /// Reads a table.
 ///

@@ -70,6 +70,9 @@ impl Strictness for Cast {
     const CASTS: bool = true;
 }
 
+/// What an array is declared as; none of it is ever there.
+type Types<T, S, C> = fn() -> (T, S, C);
+
 /// An array of `T`, of the shape `S`: nested JSON lists, or `.npy`, as `content-type` says; an answer comes as `accept` says,
 /// else as the request came. `NdArray<f32, Columns<4>>` takes rows of four `float32`, and `NdArray<f32, Columns<4>, Cast>`
 /// takes them of any dtype that fits. A type of one's own that is [`Shaped`] says any other shape.
@@ -77,7 +80,7 @@ impl Strictness for Cast {
 /// It can be what a runner's [`Method`](crate::runner::Method) takes and returns, without a copy.
 pub struct NdArray<T, S = AnyShape, C = Exact> {
     array: Array,
-    types: PhantomData<fn() -> (T, S, C)>,
+    types: PhantomData<Types<T, S, C>>,
 }
 
 impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
@@ -144,10 +147,18 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         Signature { inputs: vec![spec.clone().into()], outputs: vec![spec.into()], batching: None }
     }
 
+    /// The format that is said; JSON where none is, and `.npy` where bytes of no type say so themselves, as forms send files.
+    fn format(body: &Body) -> Option<Format> {
+        match body.media_type.as_deref().map_or(Some(Format::Json), Format::of_media_type) {
+            Some(Format::Bytes) if body.bytes.starts_with(npy::MAGIC) => Some(Format::Npy),
+            said => said,
+        }
+    }
+
     fn decode(body: &Body) -> Result<Array, ApiError> {
         let from_json = |dtype| json::decode(&body.bytes, &Self::signature(&body.name, dtype)).map(sole);
         let unlike = |error: DecodeError| ApiError::invalid_input(error.to_string());
-        match body.media_type.as_deref().map_or(Some(Format::Json), Format::of_media_type) {
+        match Self::format(body) {
             Some(Format::Json) if C::CASTS => {
                 let as_it_is = from_json(T::DTYPE).map_err(unlike);
                 // `1.0` may be meant for an integer.

@@ -204,6 +204,7 @@ fn arrays_are_cast_where_nothing_is_lost() {
     assert_eq!(cast(&[("content-type", NPY), accept], &floats).text(), "[3,4]");
     let bools = npy_body(Array::from_bools(vec![true, false], [2]).expect("an array"));
     assert_eq!(cast(&[("content-type", NPY), accept], &bools).text(), "[1,0]");
+    assert_eq!(cast(&[("content-type", "application/octet-stream"), accept], &floats).text(), "[3,4]", "by its bytes");
     cast(&[JSON], b"[1.5]").refused(400, "invalid_input", &["POST /cast: input \"body\": "]);
     let large = npy_body(Array::new(vec![1_i64 << 40], [1]).expect("an array"));
     let part = "element 0 is 1099511627776 of int64, which int32 cannot hold";
@@ -252,6 +253,8 @@ fn tables_go_in_and_come_out() {
     assert_eq!((packed.status, packed.header("content-type")), (200, Some(parquet)));
     let total = running.post("/sum", &[("content-type", parquet)], &packed.body);
     assert_eq!(total.text(), "4.5");
+    let by_bytes = running.post("/sum", &[("content-type", "application/octet-stream")], &packed.body);
+    assert_eq!(by_bytes.text(), "4.5");
     running.post("/sum", &[csv], b"a,c\n1,2\n").refused(400, "invalid_input", &["POST /sum: there is no column \"b\""]);
     let ragged = running.post("/table", &[csv], b"a,b\n1\n");
     ragged.refused(400, "invalid_input", &["POST /table: input \"body\": "]);

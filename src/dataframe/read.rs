@@ -1,6 +1,7 @@
 //! Bodies to tables.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -52,6 +53,15 @@ pub(super) fn read(format: TableFormat, body: &Body, limits: &Limits) -> Result<
     read.unwrap_or_else(|_| Err(body.invalid(format!("the {} is broken", format.media_type()))))
 }
 
+/// Why a reader could not go on. Compression that is not built in is told as such, since it is what others write unasked.
+fn unreadable(body: &Body, error: &dyn Display) -> ApiError {
+    let error = error.to_string();
+    if ["Disabled feature", "decompression requires"].iter().any(|part| error.contains(part)) {
+        return body.invalid("its compression is not taken: Arrow may have none, and Parquet none or Snappy");
+    }
+    body.invalid(error)
+}
+
 /// Refuses a table that is too large, by what is known of it before it is decoded.
 pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits) -> Result<(), ApiError> {
     if rows > limits.max_rows {
@@ -87,7 +97,7 @@ fn collected(
 ) -> Result<DataFrame, ApiError> {
     let (mut taken, mut rows, mut memory) = (Vec::new(), 0_usize, Memory::default());
     for batch in batches {
-        let batch = batch.map_err(|error| body.invalid(error))?;
+        let batch = batch.map_err(|error| unreadable(body, &error))?;
         rows = rows.saturating_add(batch.num_rows());
         bounded(body, rows, schema.fields().len(), limits)?;
         if memory.with(&batch) > limits.max_decoded_bytes {
@@ -125,11 +135,11 @@ fn csv(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
     let format = Format::default().with_header(true);
     // Of all rows: one that comes late may say that a column of integers is one of floats.
     let guessed = format.infer_schema(Cursor::new(&body.bytes), None);
-    let (schema, rows) = guessed.map_err(|error| body.invalid(error))?;
+    let (schema, rows) = guessed.map_err(|error| unreadable(body, &error))?;
     bounded(body, rows, schema.fields().len(), limits)?;
     let schema = Arc::new(schema);
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(ROWS_AT_ONCE);
-    let reader = reader.build(Cursor::new(&body.bytes)).map_err(|error| body.invalid(error))?;
+    let reader = reader.build(Cursor::new(&body.bytes)).map_err(|error| unreadable(body, &error))?;
     collected(body, schema, reader, limits)
 }
 
@@ -137,17 +147,17 @@ fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
     let bytes: Bytes = body.bytes.clone();
     // What the file says of Arrow's types beside Parquet's own is not needed, and would have to be believed.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let found = ArrowReaderMetadata::load(&bytes, options).map_err(|error| body.invalid(error))?;
+    let found = ArrowReaderMetadata::load(&bytes, options).map_err(|error| unreadable(body, &error))?;
     flat(body, found.schema())?;
     let rows = usize::try_from(found.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     bounded(body, rows, found.schema().fields().len(), limits)?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(viewing(found.schema())));
-    let found =
-        ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options).map_err(|error| body.invalid(error))?;
+    let found = ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options)
+        .map_err(|error| unreadable(body, &error))?;
     let at_once = rows_at_once(found.schema(), bytes.len(), limits);
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, found).with_batch_size(at_once);
     let schema = Arc::clone(builder.schema());
-    let reader = builder.build().map_err(|error| body.invalid(error))?;
+    let reader = builder.build().map_err(|error| unreadable(body, &error))?;
     collected(body, schema, reader, limits)
 }
 
@@ -175,8 +185,24 @@ fn viewing(schema: &Schema) -> Schema {
 }
 
 fn arrow(body: &Body, stream: &[u8], limits: &Limits) -> Result<DataFrame, ApiError> {
-    let reader = StreamReader::try_new(Cursor::new(stream), None).map_err(|error| body.invalid(error))?;
+    let reader = StreamReader::try_new(Cursor::new(stream), None).map_err(|error| unreadable(body, &error))?;
     let schema = reader.schema();
     flat(body, &schema)?;
     collected(body, schema, reader, limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_is_told_as_such() {
+        let check = |error: &str, part: &str| {
+            let found = unreadable(&Body::default(), &error).to_string();
+            assert!(found.contains(part), "{found}");
+        };
+        check("lz4 IPC decompression requires the lz4 feature", "its compression is not taken");
+        check("Parquet error: Disabled feature at compile time: zstd", "its compression is not taken");
+        check("EOF", "EOF");
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use actix_web::web;
 use ekiden::CallError;
 use ekiden::prelude::MethodError;
-use ekiden::service::{ApiError, ChunkedText, Service, Sse};
+use ekiden::service::{ChunkedText, Service, Sse};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -42,7 +42,7 @@ fn serving(source: web::Data<Source>) -> Running {
         .get("/events", move || std::future::ready(Sse::new(events.take())))
         .get("/begun", move || {
             let source = begun.take();
-            async move { Ok::<_, ApiError>(Sse::begun(source).await?) }
+            async move { Sse::begun(source).await }
         })
         .get("/text", move || std::future::ready(ChunkedText::new(text.take())));
     Running::start(&built(service))

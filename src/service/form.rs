@@ -23,11 +23,11 @@ const MEDIA_TYPE: &str = "multipart/form-data";
 /// As much of a body as the parser is given at once, in bytes: it has a limit of its own for what waits.
 const PIECE: usize = 16 << 10;
 
-/// A form, `multipart/form-data` (RFC 7578): a struct whose fields are its parts, made by [`form!`](crate::service::form).
+/// A form, `multipart/form-data` (RFC 7578): a struct whose fields are its parts, made by [`form!`](macro@crate::service::form).
 #[derive(Clone, Debug)]
 pub struct Multipart<F>(pub F);
 
-/// A struct that a form is read into: made by [`form!`](crate::service::form).
+/// A struct that a form is read into: made by [`form!`](macro@crate::service::form).
 pub trait Form: Sized + 'static {
     /// Takes its parts.
     ///

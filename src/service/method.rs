@@ -9,7 +9,7 @@ use crate::http::call;
 use crate::runner::{IntoInputs, Method, Outputs};
 use crate::serving::Serving;
 
-/// A method that an endpoint calls, by a type of its own: made by [`method!`](crate::service::method).
+/// A method that an endpoint calls, by a type of its own: made by [`method!`](macro@crate::service::method).
 pub trait Callable: Sized + 'static {
     /// The runner's name.
     const RUNNER: &'static str;

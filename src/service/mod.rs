@@ -68,6 +68,7 @@ pub use self::stream::{ChunkedText, Sse};
 pub use self::text::Text;
 pub use crate::http::ApiError;
 pub use crate::runner::Json;
+#[doc(inline)]
 pub use crate::{__service_form as form, __service_method as method};
 
 pub(crate) use self::body::{extract, respond};

@@ -27,6 +27,7 @@
 //! * [`http`]: the HTTP API on actix-web, to mount or to serve. `page`: the page in front, on which calls are tried.
 //! * [`oip`]: the Open Inference Protocol, which KServe and Triton clients speak.
 //! * `grpc`: the same protocol over gRPC, on tonic; a feature.
+//! * `service`: endpoints of one's own, which prepare input, call runners and shape the answer; `dataframe`: tables for them.
 //! * [`value`] and [`codec`]: host values and their specs; bodies to values and back.
 //! * `isolation`: executors in child processes, beside those on threads.
 //! * [`config`]: the layers of configuration, and who said what.
@@ -38,6 +39,8 @@
 pub mod app;
 pub mod codec;
 pub mod config;
+#[cfg(feature = "dataframe")]
+pub mod dataframe;
 pub mod device;
 #[cfg(feature = "grpc")]
 pub mod grpc;
@@ -51,6 +54,8 @@ mod onnx;
 #[cfg(feature = "page")]
 pub mod page;
 pub mod runner;
+#[cfg(feature = "service")]
+pub mod service;
 pub mod serving;
 mod suggest;
 mod transfer;

@@ -5,6 +5,8 @@
 
 mod header;
 
+pub use self::header::MAGIC;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -36,16 +38,31 @@ pub fn decode(body: &Bytes, signature: &Signature) -> Result<Values, DecodeError
     Ok(values)
 }
 
+/// Reads one array of whatever dtype and shape the body says.
+///
+/// # Errors
+/// What is wrong with the body, in one line.
+pub fn read(body: &Bytes) -> Result<Array, DecodeError> {
+    let (header, start) = header::read(body).map_err(DecodeError)?;
+    laid_out(header, body.slice(start..)).map_err(DecodeError)
+}
+
 fn array(body: &Bytes, spec: &TensorSpec) -> Result<Array, String> {
-    let (Header { dtype, order, fortran, shape }, start) = header::read(body)?;
-    if dtype != spec.dtype() {
+    let (header, start) = header::read(body)?;
+    if header.dtype != spec.dtype() {
         let hint = if spec.dtype() == DType::BF16 {
             ": .npy has no such dtype, send application/json".to_owned()
         } else {
             format!(": nothing is converted, send x.astype(\"{}\")", spec.dtype())
         };
-        return Err(format!("expected dtype {}, found {dtype}{hint}", spec.dtype()));
+        return Err(format!("expected dtype {}, found {}{hint}", spec.dtype(), header.dtype));
     }
+    laid_out(header, body.slice(start..))
+}
+
+/// The array of this header, in our order of bytes and dimensions.
+fn laid_out(header: Header, mut data: Bytes) -> Result<Array, String> {
+    let Header { dtype, order, fortran, shape } = header;
     if shape.dims().contains(&0) {
         let rows =
             shape.dims().iter().filter(|&&size| size > 0).try_fold(1, |rows: usize, &size| rows.checked_mul(size));
@@ -53,7 +70,6 @@ fn array(body: &Bytes, spec: &TensorSpec) -> Result<Array, String> {
             return Err(format!("shape {shape} has no elements, and more than {MOST_EMPTY_ROWS} empty rows"));
         }
     }
-    let mut data = body.slice(start..);
     let expected = shape
         .elements()
         .and_then(|elements| elements.checked_mul(dtype.size()))

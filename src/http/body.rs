@@ -2,9 +2,9 @@
 
 use std::pin::pin;
 
+use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header;
-use actix_web::{HttpRequest, web};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
@@ -16,9 +16,9 @@ const MOST_RESERVED: usize = 1 << 20;
 ///
 /// # Errors
 /// [`PayloadError::Overflow`] as soon as the body is, or says that it will be, too large; or what reading failed with.
-pub(super) async fn read(
+pub(crate) async fn read(
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
     limit: usize,
     on_wait: impl FnOnce(),
 ) -> Result<Bytes, PayloadError> {

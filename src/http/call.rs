@@ -20,7 +20,7 @@ use crate::serving::{Announced, MethodHandle};
 use crate::value::{Signature, Value};
 
 /// Identifies a request in logs; echoed, or made where the client sends none.
-pub(super) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 /// How long the call may take, in milliseconds.
 const TIMEOUT: header::HeaderName = header::HeaderName::from_static("ekiden-timeout-ms");
 /// Whether the call goes before or after others: high, normal or low.
@@ -132,7 +132,10 @@ fn request_format(request: &HttpRequest) -> Result<Format, Refusal> {
 }
 
 /// What the request's headers ask for.
-fn options(request: &HttpRequest) -> Result<CallOptions, CallError> {
+///
+/// # Errors
+/// Which header is not understood, and what it may say.
+pub(crate) fn options(request: &HttpRequest) -> Result<CallOptions, CallError> {
     Ok(CallOptions { timeout: timeout(request)?, priority: priority(request)? })
 }
 
@@ -173,11 +176,14 @@ fn static_value(format: Format) -> HeaderValue {
 }
 
 fn request_id(request: &HttpRequest, api: &Api) -> HeaderValue {
-    match request.headers().get(REQUEST_ID) {
-        Some(id) if !id.is_empty() && id.len() <= MAX_REQUEST_ID => id.clone(),
-        _ => {
-            // Hexadecimal digits are always a header's value.
-            HeaderValue::from_bytes(&api.request_ids.next()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-        }
-    }
+    sent_id(request).unwrap_or_else(|| {
+        // Hexadecimal digits are always a header's value.
+        HeaderValue::from_bytes(&api.request_ids.next()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    })
+}
+
+/// The id that the client has sent, if it is one that is taken over.
+pub(crate) fn sent_id(request: &HttpRequest) -> Option<HeaderValue> {
+    let id = request.headers().get(REQUEST_ID);
+    id.filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID).cloned()
 }

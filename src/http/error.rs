@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, Route, web};
 use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -28,6 +28,7 @@ pub(super) struct ProtocolBody<'a> {
 }
 
 /// What a refused request is answered with.
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
@@ -80,30 +81,71 @@ impl From<&CallError> for Refusal {
     }
 }
 
-/// A call that went wrong, as an answer: the status of its kind, `Retry-After` where it makes sense, and the body
-/// `{"error": "...", "code": "..."}`. For handlers that call runners with `?`.
+/// What went wrong, as an answer: the status of its kind, `Retry-After` where it makes sense, and the body
+/// `{"error": "...", "code": "..."}`. A call's error becomes one by `?`; handlers make their own by [`ApiError::new`].
 #[derive(Clone, Debug)]
-pub struct ApiError(CallError);
+pub struct ApiError {
+    refusal: Refusal,
+    /// Where it went wrong, once that is known.
+    place: Option<Box<str>>,
+}
+
+impl ApiError {
+    /// An answer of this status. `code` is for machines, in snake case; the message is for people.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { refusal: Refusal::new(status, code, message), place: None }
+    }
+
+    /// 400 `invalid_input`: what was sent does not fit. The message says what was expected and what came.
+    pub fn invalid_input(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_input", message)
+    }
+
+    /// 413 `too_large`: more was sent than is taken. The message says how much that is.
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    /// 415 `unsupported_media_type`: the message says which are taken.
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    /// The same, with where it went wrong before its message, unless it says so already.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.place.get_or_insert_with(|| place.into());
+        self
+    }
+
+    /// The code, for machines.
+    pub fn code(&self) -> &'static str {
+        self.refusal.code
+    }
+}
 
 impl<E: Into<CallError>> From<E> for ApiError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { refusal: Refusal::from(&error.into()), place: None }
     }
 }
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.refusal.message)
     }
 }
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        status(&self.0)
+        self.refusal.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        Refusal::from(&self.0).response()
+        Refusal { message: self.to_string(), ..self.refusal.clone() }.response()
     }
 }
 
@@ -126,12 +168,22 @@ fn status(error: &CallError) -> StatusCode {
 
 /// A known path, asked with a method that it does not take.
 pub(super) fn method(request: &HttpRequest, allowed: &Method) -> HttpResponse {
+    not_one_of(request, std::slice::from_ref(allowed))
+}
+
+fn not_one_of(request: &HttpRequest, allowed: &[Method]) -> HttpResponse {
+    let allowed = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     let message = format!("{} {} is not possible; use {allowed}", request.method(), request.path());
     let mut response = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).response();
-    if let Ok(value) = header::HeaderValue::from_str(allowed.as_str()) {
+    if let Ok(value) = header::HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(header::ALLOW, value);
     }
     response
+}
+
+/// What answers a path that takes these methods alone, when it is asked with another: 405.
+pub fn not_allowed(allowed: Vec<Method>) -> Route {
+    web::to(move |request: HttpRequest| std::future::ready(not_one_of(&request, &allowed)))
 }
 
 /// A path that can only be read, asked otherwise.

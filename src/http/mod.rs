@@ -16,8 +16,8 @@
 
 mod access;
 mod admin;
-mod body;
-mod call;
+pub(crate) mod body;
+pub(crate) mod call;
 pub mod docs;
 mod error;
 mod info;
@@ -29,8 +29,8 @@ mod v2;
 
 pub use access::AccessFormat;
 pub use admin::serve_admin;
-pub use error::ApiError;
-pub use server::{ServeOptions, serve, serve_with};
+pub use error::{ApiError, not_allowed};
+pub use server::{Beside, ServeOptions, serve, serve_with};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,6 +48,26 @@ impl Default for ServeOptions {
     }
 }
 
+/// What a server serves beside the API.
+pub trait Beside: Send + Sync + 'static {
+    /// Mounts it, once in each thread that serves HTTP.
+    fn mount(&self, config: &mut web::ServiceConfig);
+
+    /// Takes no more requests and waits for those it has, for at most `grace`. The runners take calls until then.
+    fn finish(&self, grace: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
+/// Routes that have nothing to finish.
+impl<F: FnOnce(&mut web::ServiceConfig) + Clone + Send + Sync + 'static> Beside for F {
+    fn mount(&self, config: &mut web::ServiceConfig) {
+        self.clone()(config);
+    }
+
+    fn finish(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
 /// Serves the API on `listener` until `stop` is done; then takes no more, finishes what was accepted within the grace
 /// period, and returns.
 ///
@@ -63,7 +84,8 @@ pub async fn serve(
     serve_with(app, listener, options, |_: &mut web::ServiceConfig| (), stop).await
 }
 
-/// As [`serve`], with `more` beside the API: the [page](crate::page) in front, endpoints of a service's own.
+/// As [`serve`], with something `beside` the API: the [page](crate::page) in front, a service of one's own. It is mounted
+/// before the API, and finished before the runners are drained.
 ///
 /// # Errors
 /// As of [`serve`].
@@ -71,19 +93,20 @@ pub async fn serve_with(
     app: &impl AsRef<Serving>,
     listener: TcpListener,
     options: ServeOptions,
-    more: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
+    beside: impl Beside,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (ended, mut end) = oneshot::channel();
     let front_end = FrontEnd {
         serving: app.as_ref().clone(),
         options,
+        beside: Arc::new(beside),
         draining: Arc::new(AtomicBool::new(false)),
         server: None,
         ended: Some(ended),
     };
     let front_end = front_end.start();
-    front_end.send(Bind(listener, more)).await.map_err(io::Error::other)??;
+    front_end.send(Bind(listener)).await.map_err(io::Error::other)??;
     let lost = || io::Error::other("the HTTP server's actor was lost");
     tokio::select! {
         end = &mut end => return end.unwrap_or_else(|_| Err(lost())),
@@ -97,6 +120,7 @@ pub async fn serve_with(
 struct FrontEnd {
     serving: Serving,
     options: ServeOptions,
+    beside: Arc<dyn Beside>,
     draining: Arc<AtomicBool>,
     server: Option<ServerHandle>,
     ended: Option<oneshot::Sender<io::Result<()>>>,
@@ -104,7 +128,7 @@ struct FrontEnd {
 
 #[derive(Message)]
 #[rtype(result = "io::Result<()>")]
-struct Bind<M>(TcpListener, M);
+struct Bind(TcpListener);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -114,20 +138,21 @@ impl Actor for FrontEnd {
     type Context = Context<Self>;
 }
 
-impl<M: FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static> Handler<Bind<M>> for FrontEnd {
+impl Handler<Bind> for FrontEnd {
     type Result = io::Result<()>;
 
-    fn handle(&mut self, Bind(listener, more): Bind<M>, ctx: &mut Self::Context) -> io::Result<()> {
+    fn handle(&mut self, Bind(listener): Bind, ctx: &mut Self::Context) -> io::Result<()> {
         let routes = mount(self.serving.clone(), self.options.max_body_bytes, Arc::clone(&self.draining));
         let access_log = self.options.access_log;
+        let beside = self.beside.clone();
         // Called once in each worker thread, which so has a log of its own.
         let service = move || {
             let log = AccessLog::new(access_log.unwrap_or_default());
             let observe = from_fn(move |request, next| log.clone().observe(request, next));
             App::new()
                 .wrap(Condition::new(access_log.is_some(), observe))
+                .configure(|config| beside.mount(config))
                 .configure(routes.clone())
-                .configure(more.clone())
                 .default_service(web::to(error::not_found))
         };
         let server = HttpServer::new(service)
@@ -160,9 +185,11 @@ impl Handler<Drain> for FrontEnd {
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining.store(true, Ordering::Relaxed);
         let (serving, grace, server) = (self.serving.clone(), self.options.grace, self.server.clone());
+        let beside = self.beside.clone();
         let drain = async move {
             let since = Instant::now();
-            serving.drain(grace).await;
+            beside.finish(grace).await;
+            serving.drain(grace.saturating_sub(since.elapsed())).await;
             let Some(server) = server else { return };
             let left = grace.saturating_sub(since.elapsed()).max(LAST_WORDS);
             if tokio::time::timeout(left, server.stop(true)).await.is_err() {

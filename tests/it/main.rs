@@ -44,6 +44,7 @@ mod refusals;
 mod reload;
 mod resources;
 mod rows;
+mod service;
 mod streams;
 mod supervision;
 mod support;

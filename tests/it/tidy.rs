@@ -27,6 +27,12 @@ const RULES: &[Rule] = &[
         why: "HTTP sees values and actors; only the app sees both HTTP's side and the runnables'",
     },
     Rule {
+        paths: &["src/service/", "src/dataframe/"],
+        except: &[],
+        words: &["burn", "crate::app", "crate::device", "crate::onnx"],
+        why: "services stand on what HTTP stands on, and on the handles of methods",
+    },
+    Rule {
         paths: &["src/value/", "src/codec/", "src/config/", "src/serving/", "src/metrics.rs", "src/models/"],
         except: &[],
         words: &["burn", "actix", "crate::app", "crate::http", "crate::runner"],
@@ -234,6 +240,8 @@ fn each_rule_finds_what_it_is_for() {
     check("src/http/call.rs", "use actix_web::web;", false);
     check("src/http/call.rs", "use burn::tensor::Device;", true);
     check("src/http/call.rs", "use crate::runner::Data;", true);
+    check("src/service/array.rs", "use crate::runner::Data;", false);
+    check("src/service/array.rs", "use burn::tensor::Tensor;", true);
     check("src/http/server.rs", "app: &crate::app::App,", true);
     check("src/codec/json.rs", "use burn::tensor::TensorData;", true);
     check("src/config/mod.rs", "use crate::http::ServeOptions;", true);

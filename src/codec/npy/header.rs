@@ -3,7 +3,8 @@
 use super::super::{EncodeError, MAX_RANK};
 use super::{DType, Shape};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// What a `.npy` file begins with.
+pub const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The dtypes both sides know, by their kind and size.
 const DTYPES: [(DType, &str); 12] = [

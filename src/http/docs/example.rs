@@ -75,7 +75,7 @@ mod tests {
 
     fn signature(inputs: Vec<ValueSpec>, dim: Option<usize>) -> Signature {
         let batching = dim.map(|dim| Batching { input_dim: dim, output_dim: dim });
-        Signature { outputs: inputs.clone(), inputs, batching }
+        Signature { outputs: inputs.clone(), inputs, batching, streams: false }
     }
 
     #[track_caller]

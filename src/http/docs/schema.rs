@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn floats_are_bounded_by_what_is_rounded_to_them() {
         let check = |dtype, largest: &str, next: &str| {
-            let signature = |inputs: Vec<ValueSpec>| Signature { inputs, outputs: Vec::new(), batching: None };
+            let signature =
+                |inputs: Vec<ValueSpec>| Signature { inputs, outputs: Vec::new(), batching: None, streams: false };
             let inputs = signature(vec![TensorSpec::new("x", dtype, []).into()]);
             let schema = json_of(super::inputs(&inputs.inputs));
             let bound = schema["oneOf"][0]["exclusiveMaximum"].as_f64().expect("a bound");

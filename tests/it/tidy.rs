@@ -63,6 +63,12 @@ const RULES: &[Rule] = &[
         why: "values stand on nothing",
     },
     Rule {
+        paths: &["src/oip/"],
+        except: &[],
+        words: &["burn", "actix", "tonic", "prost", "crate::app", "crate::http", "crate::grpc", "crate::runner"],
+        why: "the protocol is the same over HTTP and gRPC, and knows neither",
+    },
+    Rule {
         paths: &["src/runner/", "src/device/"],
         except: &[],
         words: &["crate::http", "crate::app"],
@@ -246,6 +252,9 @@ fn each_rule_finds_what_it_is_for() {
     check("src/codec/json.rs", "use burn::tensor::TensorData;", true);
     check("src/config/mod.rs", "use crate::http::ServeOptions;", true);
     check("src/metrics.rs", "use actix_web::web;", true);
+    check("src/oip/json.rs", "use crate::codec::json;", false);
+    check("src/oip/json.rs", "use actix_web::web;", true);
+    check("src/oip/model.rs", "use tonic::Status;", true);
     check("src/codec/mod.rs", "use crate::serving::MethodHandle;", true);
     check("src/value/spec.rs", "use crate::codec::DecodeError;", true);
     check("src/models/store.rs", "use crate::serving::Serving;", true);

@@ -163,12 +163,21 @@ impl<R> Declared<R> {
         }
         let inputs = specs("input", self.inputs, &self.input_slots, self.batching.map(|b| b.input_dim))?;
         let outputs = specs("output", self.outputs, &self.output_slots, self.batching.map(|b| b.output_dim))?;
+        let outputs = outputs.into_iter().map(rows_may_fail).collect();
         let streams = matches!(self.body, Body::Stream(_));
         let signature = Signature { inputs, outputs, batching: self.batching, streams };
         if self.warm_up {
             signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
         }
         Ok(Method { name: self.name, signature, warm_up: self.warm_up, body: self.body })
+    }
+}
+
+/// An output of texts is a list all the same: a row that failed by itself has no text.
+fn rows_may_fail(output: ValueSpec) -> ValueSpec {
+    match output {
+        ValueSpec::Texts(texts) => ValueSpec::List(texts.name().to_owned()),
+        other => other,
     }
 }
 

@@ -113,6 +113,10 @@ impl Runnable for Kit {
             })
             .batchable()
             .input("words");
+        methods
+            .add("sizes", |kit: &Kit, sizes: Vec<u8>| kit.ran("sizes", sizes.len(), sizes))
+            .batchable()
+            .input("sizes");
 
         // Not batchable.
         methods.add("json", |kit: &Kit, Json(question): Json<Question>| kit.ran("json", 1, Json(question.choices)));

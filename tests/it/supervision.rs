@@ -147,21 +147,17 @@ fn without_retry_a_batch_runs_once() {
 fn without_retry_an_input_that_cannot_be_read_is_still_its_own_callers_fault() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("retry", false));
-    let list = app.entry("kit").and_then(|runner| runner.method("list").cloned()).expect("the method");
-    let plug = Made::held(list.async_run(words(&["a"]), CallOptions::default()));
+    let list = app.entry("kit").and_then(|runner| runner.method("sizes").cloned()).expect("the method");
+    let sizes = |sizes: &[i64]| Values::from_iter([Value::List(sizes.iter().map(|&size| size.into()).collect())]);
+    let plug = Made::held(list.async_run(sizes(&[1]), CallOptions::default()));
     gate.wait_for_someone();
-    let good = Made::held(list.async_run(words(&["good"]), CallOptions::default()));
-    let number = Values::from_iter([Value::List(vec![serde_json::json!("ok"), serde_json::json!(7)])]);
-    let bad = Made::held(list.async_run(number, CallOptions::default()));
+    let good = Made::held(list.async_run(sizes(&[4]), CallOptions::default()));
+    let bad = Made::held(list.async_run(sizes(&[7, 256]), CallOptions::default()));
     gate.open();
     assert!(plug.answer().is_ok());
-    assert_eq!(good.answer(), Ok(Values::from_iter([Value::List(vec![serde_json::json!(4)])])));
-    let error = bad.answer().expect_err("7 is no word");
-    assert!(error.to_string().starts_with("input \"words\": element [1]: "), "{error}");
-}
-
-fn words(words: &[&str]) -> Values {
-    Values::from_iter([Value::List(words.iter().map(|&word| word.into()).collect())])
+    assert_eq!(good.answer(), Ok(sizes(&[4])));
+    let error = bad.answer().expect_err("256 is no u8");
+    assert!(error.to_string().starts_with("input \"sizes\": element [1]: "), "{error}");
 }
 
 /// What calls get whose app is going away.

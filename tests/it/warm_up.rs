@@ -93,5 +93,5 @@ impl Runnable for Vague {
 #[test]
 fn only_tensors_of_given_sizes_can_be_made_up() {
     let problem = Runner::<Vague>::new(()).init_local().expect_err("it is declared wrongly").to_string();
-    assert!(problem.contains("method \"words\": it cannot be warmed up: input \"words\" is a list"), "{problem}");
+    assert!(problem.contains("method \"words\": it cannot be warmed up: input \"words\" is a text [any]"), "{problem}");
 }

@@ -113,6 +113,7 @@ fn tensors_that_do_not_fit_are_refused() {
     check(TextsSpec::new("x", [None]).into(), not_text(), "element 0 is not UTF-8 at byte 1");
     check(TextsSpec::new("x", [None]).into(), texts("x", &[], &["a"]), "expected text [any], found shape []");
     check(of_kind(ValueKind::Text), raw("x", Datatype::Bytes, &[1], &[5, 0, 0, 0, b'a']), "takes 5 bytes, 1 are left");
+    check(of_kind(ValueKind::Text), raw("x", Datatype::Bytes, &[1], &[2, 0, 0, 0, b'a']), "takes 2 bytes, 1 are left");
     check(of_kind(ValueKind::Text), raw("x", Datatype::Bytes, &[1], &[5, 0]), "its length takes 4 bytes, 2 are left");
     check(of_kind(ValueKind::Text), raw("x", Datatype::Bytes, &[1], &[]), "it has 0 elements, not 1");
     check(of_kind(ValueKind::Text), raw("x", Datatype::Bytes, &[1], &[0; 8]), "go on after 1 elements, at byte 4");

@@ -21,7 +21,7 @@ use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
 use crate::queue::Queue;
 use crate::recovery::{Failure, Recovery, Trial, cut, halve, recovery};
-use crate::seat::{Running, Seat, Stuck, Tenure};
+use crate::seat::{Rest, Running, Seat, Stuck, Tenure};
 use crate::triage::Scene;
 use crate::{CallError, Cap, MethodLimits, WarmRun, Worker};
 
@@ -321,9 +321,9 @@ impl<W: Worker> Board<W> {
             return;
         }
         let Seat::Running(running) = std::mem::replace(&mut self.seats[tenure.seat], Seat::Awake) else { return };
-        let (left, over) = running.without(batch, now);
+        let Rest { running, has_turned, over } = running.without(batch, now);
         effects.done = over;
-        let Some((running, has_turned)) = left else { return };
+        let Some(running) = running else { return };
         let method = running.first().method;
         self.seats[tenure.seat] = Seat::Running(running);
         if has_turned {

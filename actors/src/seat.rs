@@ -69,23 +69,20 @@ impl<W: Worker> Running<W> {
         self.ahead.push_back(batch);
     }
 
-    /// `batch` is over. What is left, if anything, and whether the device has turned to another one; and `batch` as it was
-    /// held here.
-    pub(crate) fn without(mut self, batch: &Batch<W>, now: Instant) -> (Option<(Self, bool)>, Option<Arc<Batch<W>>>) {
+    /// `batch` is over.
+    pub(crate) fn without(mut self, batch: &Batch<W>, now: Instant) -> Rest<W> {
         let is = |held: &Arc<Batch<W>>| std::ptr::eq(Arc::as_ptr(held), batch);
-        if is(&self.batch) {
-            return match self.ahead.pop_front() {
-                Some(next) => {
-                    let over = std::mem::replace(&mut self.batch, next);
-                    (self.begun, self.since) = (now, now);
-                    (Some((self, true)), Some(over))
-                }
-                None => (None, Some(self.batch)),
-            };
+        if !is(&self.batch) {
+            let at = self.ahead.iter().position(is);
+            let over = at.and_then(|at| self.ahead.remove(at));
+            return Rest { over, running: Some(self), has_turned: false };
         }
-        let at = self.ahead.iter().position(is);
-        let over = at.and_then(|at| self.ahead.remove(at));
-        (Some((self, false)), over)
+        let Some(next) = self.ahead.pop_front() else {
+            return Rest { over: Some(self.batch), running: None, has_turned: false };
+        };
+        let over = std::mem::replace(&mut self.batch, next);
+        (self.begun, self.since) = (now, now);
+        Rest { over: Some(over), running: Some(self), has_turned: true }
     }
 
     /// In how many seconds all of it will have ended.
@@ -93,6 +90,15 @@ impl<W: Worker> Running<W> {
         let cost = |batch: &Arc<Batch<W>>| batch.run.as_ref().and_then(|run| run.cost);
         remaining(cost(&self.batch), self.begun, now) + self.ahead.iter().filter_map(cost).sum::<f64>()
     }
+}
+
+/// What is left when a batch is over.
+pub(crate) struct Rest<W: Worker> {
+    pub(crate) running: Option<Running<W>>,
+    /// Whether the device has turned to another batch.
+    pub(crate) has_turned: bool,
+    /// The batch, as it was held.
+    pub(crate) over: Option<Arc<Batch<W>>>,
 }
 
 /// One executor's hold on its seat. It ends when the supervisor takes the executor for gone, whether it is or not.

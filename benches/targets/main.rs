@@ -69,7 +69,10 @@ fn measure(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         write(file, serde_json::to_string_pretty(&report)? + "\n")?;
     }
     if let Some(file) = &args.markdown {
-        write(file, report.markdown())?;
+        // What `cargo bench --bench devices` has written stays.
+        let before = std::fs::read_to_string(file).unwrap_or_default();
+        let devices = before.find("\n## On devices").map_or("", |at| &before[at..]);
+        write(file, report.markdown() + devices)?;
     }
     let failed = args.judge && report.missed() > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

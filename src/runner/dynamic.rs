@@ -2,8 +2,9 @@
 
 use ekiden_actors::{MethodError, Part};
 
-use super::data::{InputBatch, Later, ReadBack};
+use super::data::InputBatch;
 use super::function::{Place, Run};
+use super::read_back::{Later, ReadBack};
 use super::tensor;
 use crate::onnx::Given;
 use crate::serving::CallInput;

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use burn::tensor::Device;
 use ekiden_actors::{CallError, Fault, MethodError, Part};
 
-use super::data::{Data, InputBatch, ReadBack};
+use super::data::{Data, InputBatch};
+use super::read_back::ReadBack;
 use super::tensor;
 use crate::serving::CallInput;
 use crate::value::{Signature, ValueSpec, Values};

@@ -5,9 +5,9 @@ use std::fmt;
 use burn::tensor::Device;
 use ekiden_actors::{MethodError, Part};
 
-use super::data::{Later, ReadBack};
 use super::dynamic::Dynamic;
 use super::function::{Function, Inputs, MethodFn, Outputs, Place, Run, Slot};
+use super::read_back::{Later, ReadBack};
 use super::stream::{StreamFn, StreamFunction, Streams};
 use super::tensor;
 use crate::onnx::Given;

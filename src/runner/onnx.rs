@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use ekiden_actors::{MethodError, OpenError};
 use serde::{Deserialize, Deserializer, de};
 
-use super::data::Later;
+use super::read_back::Later;
 use super::{Methods, OpenContext, ResourceKind, Runnable};
 use crate::config;
 use crate::device;

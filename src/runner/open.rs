@@ -7,10 +7,10 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use ekiden_actors::{Exit, Factory, MethodError, OpenError, Part, RunError};
 
-use super::data::ReadBack;
 use super::golden;
 use super::methods::Method;
 use super::pool::on_pool;
+use super::read_back::ReadBack;
 use super::{OpenContext, ResourceKind, Runnable};
 use crate::device::{self, Placement};
 use crate::isolation::{self, Isolated, Opening};

@@ -3,8 +3,8 @@
 use ekiden_actors::MethodError;
 use serde::Serialize;
 
-use super::data::ReadBack;
 use super::function::{Outputs, Slot};
+use super::read_back::ReadBack;
 use crate::value::{Value, Values};
 
 /// Outputs of all rows of a batch, of which some may have failed: their calls alone get the errors.

@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 
 use ekiden_actors::{MethodError, Part};
 
-use super::data::{Data, ReadBack};
+use super::data::Data;
 use super::function::{InputParts, Inputs, Outputs, Place};
+use super::read_back::ReadBack;
 use super::tensor;
 use crate::serving::{CallInput, Emit};
 

@@ -238,7 +238,7 @@ fn variables() {
     check_env(
         "EKIDEN__SERVER",
         "",
-        "names no option; allowed: BIND, ADMIN_BIND, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG",
+        "names no option; allowed: BIND, ADMIN_BIND, GRPC_BIND, GRPC_ORDERS, WORKERS, MAX_BODY_BYTES, GRACE_S, LOG_FORMAT, ACCESS_LOG",
     );
     check_env("EKIDEN__", "", r#"unknown key ""; allowed: SERVER, RUNNERS"#);
     check_env(

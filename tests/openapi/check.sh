@@ -9,4 +9,4 @@ set -euo pipefail
 url=${1%/}
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")"
-PYTHONPATH="$PWD" exec "${SCHEMATHESIS:-st}" --config-file schemathesis.toml run "$url/docs.json" --max-examples 100 "$@"
+PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECODE=1 exec "${SCHEMATHESIS:-st}" --config-file schemathesis.toml run "$url/docs.json" --max-examples 100 "$@"

@@ -289,7 +289,7 @@ fn serving_from_the_first_line_to_the_last() {
     assert_eq!(serving.printed[2].trim(), "predict(features: float32 [any, 4]) -> probabilities: float32 [any, 3]");
     serving.line("ready in ");
     let curl = serving.line("curl ");
-    let (path, body) = (format!("http://{address}/v1/runners/iris_clf/predict"), "[[1.0,1.0,1.0,1.0]]");
+    let (path, body) = (format!("http://{address}/v1/runners/iris_clf/predict"), "[[5.1,3.5,1.4,0.2]]");
     assert_eq!(curl.trim(), format!("curl {path} -H 'content-type: application/json' -d '{body}'"));
 
     let url = format!("http://{address}");

@@ -9,4 +9,8 @@ set -euo pipefail
 url=${1%/}
 shift
 cd "$(dirname "${BASH_SOURCE[0]}")"
-PYTHONPATH="$PWD" exec "${SCHEMATHESIS:-st}" --config-file schemathesis.toml run "$url/docs.json" --max-examples 100 "$@"
+# What it keeps goes with it.
+HYPOTHESIS_STORAGE_DIRECTORY=$(mktemp -d)
+trap 'rm -rf "$HYPOTHESIS_STORAGE_DIRECTORY"' EXIT
+export HYPOTHESIS_STORAGE_DIRECTORY PYTHONPATH=$PWD PYTHONDONTWRITEBYTECODE=1
+"${SCHEMATHESIS:-st}" --config-file schemathesis.toml run "$url/docs.json" --max-examples 100 "$@"

@@ -29,10 +29,10 @@ pub(super) struct Request {
 #[schema(as = oip::Parameters)]
 struct CallParameters {
     /// 1 goes before others, 3 and more after them; 0 and 2 are normal.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = "uint64")]
     priority: Option<u64>,
     /// How long the call may take, in microseconds; 0 for as long as the model's calls may.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, format = "uint64")]
     timeout: Option<u64>,
     /// Whether to return outputs as binary data that do not say otherwise.
     #[schema(nullable = false)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use actix_web::web;
 use ekiden::CallError;
 use ekiden::prelude::MethodError;
-use ekiden::service::{ChunkedText, Service, Sse};
+use ekiden::service::{ChunkedText, Service, Sse, Text};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
@@ -44,6 +44,7 @@ fn serving(source: web::Data<Source>) -> Running {
             let source = begun.take();
             async move { Sse::begun(source).await }
         })
+        .get("/now", async || Text("now".to_owned()))
         .get("/text", move || std::future::ready(ChunkedText::new(text.take())));
     Running::start(&built(service))
 }
@@ -185,7 +186,7 @@ fn a_stream_ends_before_the_service_does() {
     reading.head();
     running.begin_stop();
     // Others are told that it is going.
-    eventually("new requests are refused", || running.client().get("/events").status == 503);
+    eventually("new requests are refused", || running.client().get("/now").status == 503);
     say(&sender, "one");
     reading.reads("data: \"one\"\n\n");
     let ended = AtomicBool::new(false);

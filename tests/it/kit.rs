@@ -116,7 +116,8 @@ impl Runnable for Kit {
         methods
             .add("sizes", |kit: &Kit, sizes: Vec<u8>| kit.ran("sizes", sizes.len(), sizes))
             .batchable()
-            .input("sizes");
+            .input("sizes")
+            .example(serde_json::json!([1, 2]));
 
         // Not batchable.
         methods

@@ -201,6 +201,21 @@ fn chunks_reach_a_client_before_the_stream_has_ended() {
 }
 
 #[test]
+fn the_document_says_how_chunks_come() {
+    let server = Server::start(&app(&Script::default()));
+    let document = server.get("/docs.json").json();
+    let check = |method: &str, expected: &[&str]| {
+        let answer = &document["paths"][format!("/v1/runners/reader/{method}")]["post"]["responses"]["200"];
+        let types: Vec<&String> = answer["content"].as_object().expect("media types").keys().collect();
+        assert_eq!(types, expected, "{method}");
+    };
+    check("words", &["text/event-stream", "text/plain"]);
+    check("lengths", &["text/event-stream"]);
+    check("bytes", &["application/octet-stream"]);
+    check("length", &["application/json"]);
+}
+
+#[test]
 fn texts_and_bytes_come_as_they_are() {
     let script = Script::default();
     let server = Server::start(&app(&script));

@@ -114,7 +114,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         paths: &["src/", "actors/src/"],
-        except: &["src/grpc/"],
+        // Of which the rule on the protocol speaks.
+        except: &["src/grpc/", "src/oip/"],
         words: &["tonic", "prost"],
         why: "gRPC is a feature, and a module",
     },

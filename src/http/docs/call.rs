@@ -12,10 +12,14 @@ use crate::codec::Format;
 use crate::serving::{MethodHandle, RunnerEntry};
 use crate::value::{DType, TensorSpec, ValueSpec};
 
+/// The media type of server-sent events.
+const EVENTS: &str = "text/event-stream";
+
 /// `POST /v1/runners/{runner}/{method}`.
 pub(super) fn operation(runner: &RunnerEntry, method: &MethodHandle) -> Operation {
     let signature = method.signature();
-    let responses = ResponsesBuilder::new().response("200", answered(method));
+    let answer = if signature.streams { streamed(method) } else { answered(method) };
+    let responses = ResponsesBuilder::new().response("200", answer);
     let responses = answers::CALLS.iter().fold(responses, |responses, refused| refused.add_to(responses));
     // Said by the server itself, before it knows what is asked.
     let slow = ResponseBuilder::new().description("The request's head did not come in time. There is no body.");
@@ -52,6 +56,12 @@ fn about(method: &MethodHandle) -> String {
         let ms = timeout.as_secs_f64() * 1e3;
         about.push_str(&format!("\n\nA call that brings no deadline is given {ms} ms."));
     }
+    if signature.streams {
+        about.push_str(
+            "\n\nThe answer is a stream of server-sent events: `data:` with each chunk in JSON as it comes, `event: done` at \
+             the end, or `event: error` with the body that an error has otherwise. Whoever hangs up stops the work.",
+        );
+    }
     if signature.inputs.len() > 1 {
         about.push_str("\n\nInputs may come in any order.");
     }
@@ -81,7 +91,11 @@ fn request(method: &MethodHandle) -> RequestBody {
                 Some(Value::Array(items)) => items.into_iter().find(Value::is_string),
                 text => text,
             };
-            body.content(media(Format::Text), content(schema::text(), text))
+            // One whose elements are no texts takes none.
+            match text {
+                Some(text) => body.content(media(Format::Text), content(schema::text(), Some(text))),
+                None => body,
+            }
         }
         [ValueSpec::Bytes(_)] => body.content(media(Format::Bytes), file(None)),
         _ => body,
@@ -106,6 +120,20 @@ fn answered(method: &MethodHandle) -> Response {
         [ValueSpec::Text(_)] => response.content(media(Format::Text), content(schema::text(), Some("example".into()))),
         [ValueSpec::Bytes(_)] => response.content(media(Format::Bytes), file(None)),
         _ => response,
+    };
+    response.header("x-request-id", answers::header("What the request is named in logs.", Type::String)).build()
+}
+
+/// The answer of a method that streams: the chunks as events, or as they are.
+fn streamed(method: &MethodHandle) -> Response {
+    let outputs = method.signature().outputs.as_slice();
+    let response = ResponseBuilder::new().description(format!("Chunks, each {}", list(outputs)));
+    let response = match outputs {
+        [ValueSpec::Bytes(_)] => response.content(media(Format::Bytes), file(None)),
+        [ValueSpec::Text(_)] => response
+            .content(EVENTS, content(schema::text(), None))
+            .content(media(Format::Text), content(schema::text(), None)),
+        _ => response.content(EVENTS, content(schema::text(), None)),
     };
     response.header("x-request-id", answers::header("What the request is named in logs.", Type::String)).build()
 }

@@ -75,15 +75,6 @@ impl<W: Worker> Default for Effects<W> {
     }
 }
 
-/// Whether executors have been given batches ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ahead {
-    Never,
-    Given,
-    /// Not any more: a device has not had the memory for two.
-    NoMemory,
-}
-
 struct Method<W: Worker> {
     queue: Queue<W>,
     /// The alarm that has been asked for.
@@ -114,7 +105,8 @@ pub(crate) struct Board<W: Worker> {
     returned: VecDeque<Batch<W>>,
     /// How many charged ends of executors are forgiven, and the supervisor has not heard of it.
     forgiven: usize,
-    ahead: Ahead,
+    /// A device has not had the memory for two batches: executors are given one at a time.
+    is_crowded: bool,
     /// Which share of the calls is refused for want of time, smoothed, since an executor last found nothing to do.
     refused: f64,
     /// In how many seconds each executor is free: room to reckon in.
@@ -140,7 +132,7 @@ impl<W: Worker> Board<W> {
             waking: None,
             returned: VecDeque::new(),
             forgiven: 0,
-            ahead: Ahead::Never,
+            is_crowded: false,
             refused: 0.0,
             free_in: Vec::with_capacity(executors),
         }
@@ -281,7 +273,7 @@ impl<W: Worker> Board<W> {
         let stays =
             self.holds(tenure) && !self.released[seat] && !self.paused && !matches!(self.phase, Phase::Closed(_));
         let is_wanted = self.returned.is_empty() && self.idle.is_empty() && self.waking.is_none();
-        if !stays || !is_wanted || self.ahead == Ahead::NoMemory {
+        if !stays || !is_wanted || self.is_crowded {
             return None;
         }
         let may_have_company = |batch: &Arc<Batch<W>>| batch.trial.is_none() && self.retries(batch.method);
@@ -293,7 +285,6 @@ impl<W: Worker> Board<W> {
         if let Seat::Running(running) = &mut self.seats[seat] {
             running.add(Arc::clone(&batch));
         }
-        self.ahead = Ahead::Given;
         Some(batch)
     }
 
@@ -315,20 +306,37 @@ impl<W: Worker> Board<W> {
         self.methods[method].queue.limits().retry
     }
 
-    /// An executor has finished `batch`, however that went.
-    pub(crate) fn put_down(&mut self, tenure: Tenure, batch: &Batch<W>, now: Instant, effects: &mut Effects<W>) {
-        if !self.holds(tenure) || !self.is_running(tenure.seat) {
-            return;
+    /// What an executor was given ahead has been launched: the time that took is not the first batch's.
+    pub(crate) fn has_launched_ahead(&mut self, tenure: Tenure, now: Instant) {
+        if self.holds(tenure)
+            && let Seat::Running(running) = &mut self.seats[tenure.seat]
+        {
+            running.since = now;
         }
-        let Seat::Running(running) = std::mem::replace(&mut self.seats[tenure.seat], Seat::Awake) else { return };
+    }
+
+    /// An executor has finished `batch`, however that went. Whether another one was there beside it.
+    pub(crate) fn put_down(
+        &mut self,
+        tenure: Tenure,
+        batch: &Batch<W>,
+        now: Instant,
+        effects: &mut Effects<W>,
+    ) -> bool {
+        if !self.holds(tenure) || !self.is_running(tenure.seat) {
+            return false;
+        }
+        let Seat::Running(running) = std::mem::replace(&mut self.seats[tenure.seat], Seat::Awake) else { return false };
+        let had_company = running.had_company;
         let Rest { running, has_turned, over } = running.without(batch, now);
         effects.done = over;
-        let Some(running) = running else { return };
+        let Some(running) = running else { return had_company };
         let method = running.first().method;
         self.seats[tenure.seat] = Seat::Running(running);
         if has_turned {
             self.watch(method, now, effects);
         }
+        had_company
     }
 
     /// An executor looks whose device is not free: what it does instead of waiting for it, if it does.
@@ -554,10 +562,8 @@ impl<W: Worker> Board<W> {
         let entries = self.remaining(batch.method, &batch.entries, effects);
         let rest = self.remaining(batch.method, &batch.rest, effects);
         let retry = self.retries(batch.method);
-        let is_crowded = matches!(failure, Failure::OutOfMemory(_)) && self.ahead == Ahead::Given;
         let recovery = match self.phase {
             Phase::Closed(_) => Recovery::Answer,
-            _ if is_crowded => Recovery::Alone,
             // By all calls that ran: whose caller has gone since may be the one to blame.
             _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, batch.trial.is_some(), retry),
         };
@@ -581,7 +587,7 @@ impl<W: Worker> Board<W> {
                 }
             }
             Recovery::Alone => {
-                self.ahead = Ahead::NoMemory;
+                self.is_crowded = true;
                 self.give_back(batch, batch.trial.as_ref(), batch.crashes, (entries, Vec::new()));
             }
             Recovery::Again => self.give_back(batch, Some(&trial), crashes, (entries, Vec::new())),
@@ -648,7 +654,7 @@ impl<W: Worker> Board<W> {
             method.unproven = 0;
         }
         self.forgiven = 0;
-        self.ahead = Ahead::Never;
+        self.is_crowded = false;
         let vacant = self.seats.iter().map(|_| Seat::Vacant).collect();
         std::mem::replace(&mut self.seats, vacant)
     }

@@ -109,6 +109,11 @@ impl<W: Worker> Desk<W> {
         next
     }
 
+    /// What an executor has handed ahead has been launched, which may have taken the host long.
+    pub(crate) fn has_launched_ahead(&self, tenure: Tenure) {
+        self.board().has_launched_ahead(tenure, Instant::now());
+    }
+
     /// What an executor does that has to wait for its device's turn; `None`: it waits.
     pub(crate) fn stand_by(&self, tenure: Tenure) -> Option<Next<W>> {
         let mut effects = Effects::default();
@@ -188,8 +193,8 @@ impl<W: Worker> Desk<W> {
         let mut board = self.board();
         // Else that has been done.
         if board.holds(tenure) {
-            board.put_down(tenure, batch, Instant::now(), &mut effects);
-            board.recover(batch, failure, &mut effects);
+            let had_company = board.put_down(tenure, batch, Instant::now(), &mut effects);
+            board.recover(batch, if had_company { failure.in_company() } else { failure }, &mut effects);
         }
         drop(board);
         self.carry_out(effects);

@@ -213,7 +213,15 @@ impl<W: Worker> Executor<W> {
         let at = Instant::now();
         match worker.launch(batch.method, &parts(&batch)) {
             Ok(work) => self.launched.push_back(Launched { batch, work, at }),
-            Err(error) => self.failed(&batch, at, error)?,
+            Err(error) => {
+                if self.launched.is_empty() {
+                    self.has_used(at);
+                }
+                self.failed(&batch, error)?;
+            }
+        }
+        if self.launched.len() > 1 {
+            self.desk.has_launched_ahead(self.tenure);
         }
         Ok(())
     }
@@ -232,9 +240,13 @@ impl<W: Worker> Executor<W> {
             Ok(outcomes) => {
                 let (found, calls) = (outcomes.len(), parts.len());
                 let error = MethodError::failed(format!("the method returned {found} outputs for {calls} calls"));
-                self.failed(&batch, at, error.into())
+                self.has_used(at);
+                self.failed(&batch, error.into())
             }
-            Err(error) => self.failed(&batch, at, error),
+            Err(error) => {
+                self.has_used(at);
+                self.failed(&batch, error)
+            }
         }
     }
 
@@ -254,8 +266,7 @@ impl<W: Worker> Executor<W> {
         started
     }
 
-    fn failed(&mut self, batch: &Batch<W>, launched: Instant, error: RunError) -> Result<(), Exit> {
-        self.has_used(launched);
+    fn failed(&mut self, batch: &Batch<W>, error: RunError) -> Result<(), Exit> {
         let failure = match error {
             RunError::Method(error) => Failure::Error(error),
             RunError::OutOfMemory(message) => Failure::OutOfMemory(message),

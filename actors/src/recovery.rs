@@ -22,15 +22,25 @@ pub(crate) enum Failure {
     Error(MethodError),
     /// The device has too little memory for it. What may run only once has not run.
     OutOfMemory(Arc<str>),
+    /// The same, beside another batch.
+    Crowded(Arc<str>),
 }
 
 impl Failure {
+    /// The same of a batch that had company on its device.
+    pub(crate) fn in_company(self) -> Self {
+        match self {
+            Self::OutOfMemory(message) => Self::Crowded(message),
+            other => other,
+        }
+    }
+
     /// What its calls are answered with.
     pub(crate) fn into_error(self) -> CallError {
         match self {
             Self::Crash(cause) => CallError::Crashed(cause),
             Self::Error(error) => CallError::Method(error),
-            Self::OutOfMemory(message) => RunError::OutOfMemory(message).into(),
+            Self::OutOfMemory(message) | Self::Crowded(message) => RunError::OutOfMemory(message).into(),
         }
     }
 }
@@ -66,6 +76,7 @@ pub(crate) fn recovery(
         Failure::Error(error) if calls > 1 && (retry || !error.ran) => Recovery::Halve,
         Failure::Crash(_) if retry && calls > 1 && suspect => Recovery::Halve,
         Failure::Crash(_) if retry && (calls > 1 || crashes < 2) => Recovery::Again,
+        Failure::Crowded(_) => Recovery::Alone,
         Failure::OutOfMemory(_) if rows > 1 => Recovery::Shrink,
         Failure::Error(_) | Failure::Crash(_) | Failure::OutOfMemory(_) => Recovery::Answer,
     }

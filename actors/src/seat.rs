@@ -44,11 +44,13 @@ pub(crate) struct Running<W: Worker> {
     /// Since when it is to be found stuck with it.
     pub(crate) since: Instant,
     ahead: VecDeque<Arc<Batch<W>>>,
+    /// Whether two were there at once since its executor last had nothing.
+    pub(crate) had_company: bool,
 }
 
 impl<W: Worker> Running<W> {
     pub(crate) fn new(batch: Arc<Batch<W>>, now: Instant) -> Self {
-        Self { batch, begun: now, since: now, ahead: VecDeque::new() }
+        Self { batch, begun: now, since: now, ahead: VecDeque::new(), had_company: false }
     }
 
     /// The one that its device works on.
@@ -67,6 +69,7 @@ impl<W: Worker> Running<W> {
     /// Another batch has been handed to the device, which does it when it has done the others.
     pub(crate) fn add(&mut self, batch: Arc<Batch<W>>) {
         self.ahead.push_back(batch);
+        self.had_company = true;
     }
 
     /// `batch` is over.

@@ -141,7 +141,12 @@ impl Claim {
 
     /// Has used the device for so long, and its turn goes on.
     pub(crate) fn use_up(&self, used: Duration) {
-        self.party.device.state().turns.use_up(self.ticket, used.as_secs_f64());
+        let mut state = self.party.device.state();
+        state.turns.use_up(self.ticket, used.as_secs_f64());
+        // What is over is not counted again when the turn ends, however it does.
+        if state.turns.holds(self.ticket) {
+            state.since = Some(Instant::now());
+        }
     }
 
     /// Does not need a turn, whether it is its or not.

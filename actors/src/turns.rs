@@ -88,6 +88,10 @@ impl Turns {
             && let Some(party) = self.parties.get_mut(&ticket.party)
         {
             party.clock += used / party.weight;
+            if self.waiting.is_empty() {
+                // Whoever has the device while nobody else wants it owes nobody anything.
+                self.clock = self.clock.max(party.clock);
+            }
         }
     }
 

@@ -154,6 +154,10 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
     if !is_batchable {
         limits.batching = ekiden_actors::Batching::Off;
     }
+    if method.signature.streams {
+        // How long a stream takes is its reader's affair too, who must not have an executor taken for stuck.
+        limits.batch_timeout = None;
+    }
     // A caller may have read chunks when a stream breaks off. Nor is anything handed to a device beside what runs only once.
     limits.retry &= !method.signature.streams;
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());

@@ -38,6 +38,7 @@ pub(super) async fn call(
 ) -> HttpResponse {
     let runner = api.serving.entry(runner);
     let found = runner.as_ref().map_err(CallError::clone).and_then(|runner| runner.method(method));
+    let found = api.takes_calls().and(found);
     let mut announced = None;
     let on_wait = || announced = found.as_ref().ok().map(|method| method.announce());
     let body = body::read(request, payload, api.max_body_bytes, on_wait).await;

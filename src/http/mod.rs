@@ -39,6 +39,7 @@ use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 
 use crate::serving::Serving;
+use ekiden_actors::CallError;
 use outbox::Outbox;
 
 /// What the handlers share.
@@ -48,6 +49,16 @@ struct Api {
     draining: Arc<AtomicBool>,
     max_body_bytes: usize,
     request_ids: RequestIds,
+}
+
+impl Api {
+    /// Whether calls are still taken: a service that is finished before the runners are drained needs them for its own.
+    fn takes_calls(&self) -> Result<(), CallError> {
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err(CallError::unavailable("the server is shutting down")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Numbers requests that bring no id: 8 random digits for the server, 8 counted ones.

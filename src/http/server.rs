@@ -188,7 +188,8 @@ impl Handler<Drain> for FrontEnd {
         let beside = self.beside.clone();
         let drain = async move {
             let since = Instant::now();
-            beside.finish(grace).await;
+            // The runners are left some of it.
+            beside.finish(grace.mul_f64(0.8)).await;
             serving.drain(grace.saturating_sub(since.elapsed())).await;
             let Some(server) = server else { return };
             let left = grace.saturating_sub(since.elapsed()).max(LAST_WORDS);

@@ -84,7 +84,8 @@ impl<R: 'static> Methods<R> {
     /// caller as it comes. (Of a closure, Rust does not infer that what it returns borrows from the runnable: take a method.)
     ///
     /// It runs one call at a time, which holds its executor until the stream has ended, and is never run again where it
-    /// fails: chunks may have been read by then. `timeout_ms` and `batch_timeout_ms` are for the stream as a whole.
+    /// fails: chunks may have been read by then. `timeout_ms` is for the stream as a whole, `batch_timeout_ms` is not for
+    /// streams.
     pub fn add_stream<A: 'static, F: StreamFn<R, A>>(
         &mut self,
         name: impl Into<String>,

@@ -200,6 +200,16 @@ fn chunks_reach_a_client_before_the_stream_has_ended() {
     assert_eq!((streams("words"), streams("length")), (Some(true.into()), None));
 }
 
+/// Whoever reads slowly, or nothing, must not have an executor taken for stuck: two would end the runner.
+#[test]
+fn the_timeout_of_batches_is_not_for_streams() {
+    let script = Script::default();
+    let app = App::builder().runner(runner(&script).set("batch_timeout_ms", 50)).launch().expect("it launches");
+    let entry = app.entry("reader").expect("it is there");
+    let limit = |method: &str| entry.method(method).expect("a method").limits().batch_timeout;
+    assert_eq!((limit("words"), limit("length")), (None, Some(Duration::from_millis(50))));
+}
+
 #[test]
 fn the_document_says_how_chunks_come() {
     let server = Server::start(&app(&Script::default()));

@@ -237,3 +237,22 @@ fn nobody_waits_for_ever() {
         }
     }
 }
+
+#[test]
+fn whoever_has_had_the_device_alone_in_one_long_turn_owes_nobody_anything() {
+    let mut turns = Turns::default();
+    let weight = || Weight::new(1.0).expect("a weight");
+    let (one, other) = (Ticket { party: turns.join(weight()), nth: 0 }, Ticket { party: turns.join(weight()), nth: 0 });
+    assert!(turns.ask(one));
+    // An hour, and it is still its turn.
+    (0..360_000).for_each(|_| turns.use_up(one, 0.01));
+    assert!(!turns.ask(other) && turns.is_contested(one.party) && !turns.is_contested(other.party));
+    assert_eq!(turns.end(one, 0.01, true), Some(other));
+    assert_eq!(turns.end(other, 0.01, true), Some(one), "one turn of each");
+    // Nor does who goes on while others wait get more for it.
+    (0..5).for_each(|_| turns.use_up(one, 0.01));
+    assert_eq!(turns.end(one, 0.0, true), Some(other));
+    for _ in 0..3 {
+        assert_eq!(turns.end(other, 0.01, true), None, "until it has had as much");
+    }
+}

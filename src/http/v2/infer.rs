@@ -35,7 +35,7 @@ pub(super) async fn infer(
     api: &Api,
     outbox: &Outbox,
 ) -> HttpResponse {
-    let found = Model::find(&api.serving, name, version);
+    let found = api.takes_calls().and_then(|()| Model::find(&api.serving, name, version));
     let mut announced = None;
     let on_wait = || announced = found.as_ref().ok().map(|model| model.method().announce());
     let body = body::read(request, payload, api.max_body_bytes, on_wait).await;

@@ -141,8 +141,9 @@ impl World<'_> {
                 if entries.iter().any(|(_, rows)| rows.len() > 1) && entries.len() == 1 {
                     tally.add("cut for memory");
                 }
-                self.put_down(seat, &batch, tally);
-                let _ = self.recover(&batch, Failure::OutOfMemory(message), tally);
+                let had_company = self.put_down(seat, &batch, tally);
+                let failure = Failure::OutOfMemory(message);
+                let _ = self.recover(&batch, if had_company { failure.in_company() } else { failure }, tally);
             }
             Err(error) => panic!("the toy has no such failures: {error:?}"),
         }
@@ -159,10 +160,11 @@ impl World<'_> {
         }
     }
 
-    fn put_down(&mut self, seat: usize, batch: &Batch<Toy>, tally: &mut Tally) {
+    fn put_down(&mut self, seat: usize, batch: &Batch<Toy>, tally: &mut Tally) -> bool {
         let mut effects = Effects::default();
-        self.board.put_down(self.seats[seat].tenure, batch, self.now, &mut effects);
+        let had_company = self.board.put_down(self.seats[seat].tenure, batch, self.now, &mut effects);
         self.carry_out(effects, tally);
+        had_company
     }
 
     pub(super) fn kill(&mut self, seat: usize) {
@@ -249,24 +251,24 @@ impl World<'_> {
                     *record.crashes_alone.entry(entry.rows.start).or_default() += u32::from(alone);
                 }
                 Failure::Error(_) => record.refused = true,
-                Failure::OutOfMemory(_) => record.starved |= batch.rows() == 1,
+                Failure::OutOfMemory(_) | Failure::Crowded(_) => record.starved |= batch.rows() == 1,
             }
         }
         let is_crash = matches!(failure, Failure::Crash(_));
-        let is_starved = matches!(failure, Failure::OutOfMemory(_));
+        let is_crowded = matches!(failure, Failure::Crowded(_));
+        let is_starved = is_crowded || matches!(failure, Failure::OutOfMemory(_));
         let is_accident = is_crash
             && batch.entries.iter().all(|entry| matches!(entry.call.input.nature, Nature::Good | Nature::Refused));
         if let Some(trial) = &batch.trial
             && let Some(known) = self.trials.iter_mut().find(|known| Arc::ptr_eq(&known.trial, trial))
         {
             known.accidents += usize::from(is_accident);
-            known.starved |= matches!(failure, Failure::OutOfMemory(_));
+            known.starved |= is_starved;
         }
         let mut effects = Effects::default();
-        let caps = self.board.caps(batch.method);
         let is_free = self.board.recover(batch, failure, &mut effects);
         self.carry_out(effects, tally);
-        if is_starved && batch.rows() > 1 && self.board.caps(batch.method) == caps {
+        if is_crowded {
             tally.add("no memory for two");
         }
         let mut returned = 0;

@@ -14,7 +14,7 @@ use crate::guard::guarded;
 use crate::recovery::Failure;
 use crate::seat::Tenure;
 use crate::shared::Claim;
-use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Part, RunError, Worker};
+use crate::{Exit, Factory, KillSwitch, MethodError, OpenError, Outcomes, Part, RunError, Worker};
 
 /// Says that there is something to do, or a change of phase to see.
 #[derive(Message)]
@@ -207,12 +207,21 @@ impl<W: Worker> Executor<W> {
         exit.and_then(Result::ok).unwrap_or(Exit::Panicked(message))
     }
 
-    /// Hands one batch to the device.
+    /// Hands one batch to the device; one that has room for no other is waited for.
     fn launch(&mut self, batch: Arc<Batch<W>>) -> Result<(), Exit> {
         let Some(worker) = &mut self.worker else { return Err(no_worker()) };
         let at = Instant::now();
-        match worker.launch(batch.method, &parts(&batch)) {
-            Ok(work) => self.launched.push_back(Launched { batch, work, at }),
+        let parts = parts(&batch);
+        match worker.launch(batch.method, &parts) {
+            Ok(work) if worker.depth() == 1 => {
+                let ran = worker.finish(batch.method, &parts, work);
+                drop(parts);
+                return self.is_over(&batch, at, ran);
+            }
+            Ok(work) => {
+                drop(parts);
+                self.launched.push_back(Launched { batch, work, at });
+            }
             Err(error) => {
                 if self.launched.is_empty() {
                     self.has_used(at);
@@ -226,27 +235,34 @@ impl<W: Worker> Executor<W> {
         Ok(())
     }
 
-    /// Waits for the first of the batches that the device has been handed, and answers its calls.
+    /// Waits for the first of the batches that the device has been handed.
     fn finish(&mut self) -> Result<(), Exit> {
         let Some(worker) = &mut self.worker else { return Err(no_worker()) };
         let Some(Launched { batch, work, at }) = self.launched.pop_front() else { return Ok(()) };
-        let parts = parts(&batch);
-        match worker.finish(batch.method, &parts, work) {
-            Ok(outcomes) if outcomes.len() == parts.len() => {
-                let started = self.has_used(at);
-                self.desk.answer(self.tenure, &batch, outcomes, started);
+        let ran = worker.finish(batch.method, &parts(&batch), work);
+        self.is_over(&batch, at, ran)
+    }
+
+    /// Answers the calls of a batch that was launched at `at`.
+    fn is_over(
+        &mut self,
+        batch: &Batch<W>,
+        at: Instant,
+        ran: Result<Outcomes<W::Output>, RunError>,
+    ) -> Result<(), Exit> {
+        let started = self.has_used(at);
+        let calls = batch.entries.len();
+        match ran {
+            Ok(outcomes) if outcomes.len() == calls => {
+                self.desk.answer(self.tenure, batch, outcomes, started);
                 Ok(())
             }
             Ok(outcomes) => {
-                let (found, calls) = (outcomes.len(), parts.len());
+                let found = outcomes.len();
                 let error = MethodError::failed(format!("the method returned {found} outputs for {calls} calls"));
-                self.has_used(at);
-                self.failed(&batch, error.into())
+                self.failed(batch, error.into())
             }
-            Err(error) => {
-                self.has_used(at);
-                self.failed(&batch, error)
-            }
+            Err(error) => self.failed(batch, error),
         }
     }
 

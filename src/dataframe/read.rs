@@ -249,7 +249,7 @@ mod tests {
         check("", 0);
         check("a", 1);
         check("a,b\n1,2,3\r\n", 3);
-        check("\"a,\"\"b\n,\",c\n", 2);
+        check("\"a,\"\"b\n,c,d\",e\n", 2);
         check("a\"b,c\nd,e,\"\n", 3);
         check("\u{feff}\"a,b\",c", 2);
     }

@@ -156,10 +156,15 @@ async fn flower(
     distance: Distance,
 ) -> Result<Json<Classified>, ApiError> {
     let Flower { sepal_length, sepal_width, petal_length, petal_width } = flower;
+    // JSON has no infinity, but 1e39 is one as `f32`.
+    if ![sepal_length, sepal_width, petal_length, petal_width].into_iter().all(f32::is_finite) {
+        return Err(ApiError::invalid_input("a measurement is larger than a float32 can be"));
+    }
     let features = NdArray::from_rows(vec![[sepal_length, sepal_width, petal_length, petal_width]])?;
     let (probabilities, distances) = tokio::join!(predict.async_run(features.clone()), distance.async_run(features));
     let (species, probability) = best(&probabilities?.elements());
-    let distance = distances?.elements().first().copied().unwrap_or(f32::NAN);
+    let distance =
+        distances?.elements().first().copied().ok_or_else(|| MethodError::failed("a flower has a distance"))?;
     Ok(Json(Classified { species, probability, distance }))
 }
 

@@ -64,6 +64,10 @@ fn unreadable(body: &Body, error: &dyn Display) -> ApiError {
 
 /// Refuses a table that is too large, by what is known of it before it is decoded.
 pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits) -> Result<(), ApiError> {
+    if columns > limits.max_columns {
+        let limit = limits.max_columns;
+        return Err(body.too_large(format!("{columns} columns are more than max_columns = {limit}")));
+    }
     if rows > limits.max_rows {
         return Err(body.too_large(format!("{rows} rows are more than max_rows = {}", limits.max_rows)));
     }
@@ -75,8 +79,14 @@ pub(super) fn bounded(body: &Body, rows: usize, columns: usize, limits: &Limits)
     Ok(())
 }
 
-/// Refuses columns that are tables in themselves, and bytes of one length, which a file may say is any.
-fn flat(body: &Body, schema: &Schema) -> Result<(), ApiError> {
+/// Refuses too many columns, two of one name, columns that are tables in themselves, and bytes of one length, which a file may
+/// say is any.
+fn fits(body: &Body, schema: &Schema, limits: &Limits) -> Result<(), ApiError> {
+    bounded(body, 0, schema.fields().len(), limits)?;
+    let mut names = HashSet::new();
+    if let Some(twice) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+        return Err(body.invalid(format!("column \"{}\" is there twice", twice.name())));
+    }
     let is_flat = |kind: &DataType| !kind.is_nested() && !matches!(kind, DataType::FixedSizeBinary(_));
     let other = schema.fields().iter().find(|field| match field.data_type() {
         DataType::Dictionary(_, value) => !is_flat(value),
@@ -132,15 +142,53 @@ impl Memory {
 }
 
 fn csv(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
+    bounded(body, 0, widest(&body.bytes), limits)?;
     let format = Format::default().with_header(true);
     // Of all rows: one that comes late may say that a column of integers is one of floats.
     let guessed = format.infer_schema(Cursor::new(&body.bytes), None);
     let (schema, rows) = guessed.map_err(|error| unreadable(body, &error))?;
-    bounded(body, rows, schema.fields().len(), limits)?;
-    let schema = Arc::new(schema);
-    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(ROWS_AT_ONCE);
+    fits(body, &schema, limits)?;
+    let columns = schema.fields().len();
+    bounded(body, rows, columns, limits)?;
+    let schema = Arc::new(undated(&schema));
+    // As many cells as these have are reserved before one is read.
+    let at_once = (limits.max_decoded_bytes / columns.saturating_mul(64).max(1)).clamp(1, ROWS_AT_ONCE).min(rows + 1);
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(at_once);
     let reader = reader.build(Cursor::new(&body.bytes)).map_err(|error| unreadable(body, &error))?;
     collected(body, schema, reader, limits)
+}
+
+/// The most fields that a line of CSV has, counted as readers do, in no memory.
+fn widest(csv: &[u8]) -> usize {
+    let csv = csv.strip_prefix(b"\xef\xbb\xbf").unwrap_or(csv);
+    let (mut widest, mut fields) = (0, 1);
+    // Quotes count where a field begins; a doubled one is within it.
+    let (mut begins, mut quoted, mut closed) = (true, false, false);
+    for &byte in csv {
+        if quoted {
+            (quoted, closed) = (byte != b'"', byte == b'"');
+            continue;
+        }
+        match byte {
+            b'"' => quoted = begins || closed,
+            b',' => fields += 1,
+            b'\r' | b'\n' => fields = 1,
+            _ => {}
+        }
+        begins = matches!(byte, b',' | b'\r' | b'\n');
+        closed = false;
+        widest = widest.max(fields);
+    }
+    widest
+}
+
+/// The same columns, with dates and times as the texts that they are: they would come back written in another way.
+fn undated(schema: &Schema) -> Schema {
+    let undated = |field: &Field| match field.data_type() {
+        DataType::Null | DataType::Boolean | DataType::Int64 | DataType::Float64 | DataType::Utf8 => field.clone(),
+        _ => field.clone().with_data_type(DataType::Utf8),
+    };
+    Schema::new(schema.fields().iter().map(|field| undated(field)).collect::<Vec<_>>())
 }
 
 fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
@@ -148,7 +196,7 @@ fn parquet(body: &Body, limits: &Limits) -> Result<DataFrame, ApiError> {
     // What the file says of Arrow's types beside Parquet's own is not needed, and would have to be believed.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load(&bytes, options).map_err(|error| unreadable(body, &error))?;
-    flat(body, found.schema())?;
+    fits(body, found.schema(), limits)?;
     let rows = usize::try_from(found.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     bounded(body, rows, found.schema().fields().len(), limits)?;
     let options = ArrowReaderOptions::new().with_schema(Arc::new(viewing(found.schema())));
@@ -187,13 +235,24 @@ fn viewing(schema: &Schema) -> Schema {
 fn arrow(body: &Body, stream: &[u8], limits: &Limits) -> Result<DataFrame, ApiError> {
     let reader = StreamReader::try_new(Cursor::new(stream), None).map_err(|error| unreadable(body, &error))?;
     let schema = reader.schema();
-    flat(body, &schema)?;
+    fits(body, &schema, limits)?;
     collected(body, schema, reader, limits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_counted_as_they_are_read() {
+        let check = |csv: &str, expected| assert_eq!(widest(csv.as_bytes()), expected, "{csv:?}");
+        check("", 0);
+        check("a", 1);
+        check("a,b\n1,2,3\r\n", 3);
+        check("\"a,\"\"b\n,c,d\",e\n", 2);
+        check("a\"b,c\nd,e,\"\n", 3);
+        check("\u{feff}\"a,b\",c", 2);
+    }
 
     #[test]
     fn compression_is_told_as_such() {

@@ -57,7 +57,32 @@ fn json_by_rows_and_by_columns() {
     check(r#"{"a":1}"#, Err("column \"a\": expected a list, found a number"));
     check(r#"[{"a":1},{"a":"x"}]"#, Err("column \"a\", row 1: expected Int64, as before, found a text"));
     check(r#"[{"a":[1]}]"#, Err("column \"a\", row 0: expected a number, a boolean, a text or null, found a list"));
+    check(
+        r#"[{"a":null},{"b":9223372036854775808}]"#,
+        Ok(r#"[{"a":null,"b":null},{"a":null,"b":9.223372036854776e18}]"#),
+    );
+    check(r#"[{"a":1}] x"#, Err("trailing characters"));
     check(r#"[{"a":1}"#, Err("input \"body\": EOF"));
+}
+
+#[test]
+fn dates_of_csv_are_texts() {
+    let csv = b"day,at\n2024-01-02,2024-01-02T03:04:05\n";
+    let table = read(TableFormat::Csv, csv).expect("is read");
+    assert_eq!(table.texts("day").expect("texts"), [Some("2024-01-02")]);
+    assert_eq!(write::write(&table, TableFormat::Csv).expect("is written"), csv);
+}
+
+#[test]
+fn no_column_is_there_twice() {
+    let check = |format, bytes: &[u8]| {
+        let error = read(format, bytes).expect_err("is refused");
+        assert_eq!(error.code(), "invalid_input");
+        assert!(error.to_string().contains("column \"a\" is there twice"), "{error}");
+    };
+    check(TableFormat::Csv, b"a,b,a\n1,2,3\n");
+    check(TableFormat::Json, br#"[{"b":1,"a":1,"a":2}]"#);
+    check(TableFormat::Json, br#"{"a":[1],"a":[2]}"#);
 }
 
 #[test]
@@ -85,6 +110,16 @@ fn tables_are_bounded_before_they_are_there() {
     let long = DataFrame::of_columns([("n", integers(0..4))]).expect("a table");
     for format in TableFormat::ALL {
         check(format, write::write(&long, format).expect("is written"), &limits, "4 rows are more than max_rows = 3");
+    }
+    // Records are counted as they are read: what follows is not looked at.
+    let endless = br#"[{"a":0},{"a":0},{"a":0},{"a":0} and so on"#.to_vec();
+    check(TableFormat::Json, endless, &limits, "4 rows are more than max_rows = 3");
+    // A header that is nothing but columns, of which each would have memory for all rows.
+    check(TableFormat::Csv, vec![b','; 1 << 19], &limits, "524289 columns are more than max_columns = 4096");
+    let narrow = Limits { max_columns: 2, ..Limits::default() };
+    for format in TableFormat::ALL {
+        let wide = write::write(&table(), format).expect("is written");
+        check(format, wide, &narrow, "3 columns are more than max_columns = 2");
     }
     // Each record has a column of its own: many cells in few bytes.
     let sparse: Vec<String> = (0..1000).map(|row| format!("{{\"c{row}\":1}}")).collect();

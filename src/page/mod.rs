@@ -1,6 +1,6 @@
 //! The page in front: Swagger UI on `/docs.json`, on which calls are tried, from this program alone.
 //!
-//! `ekiden serve` has it at `/`. A service that embeds Ekiden mounts it if it wants to, and where it wants to:
+//! `ekiden serve` and `Service::serve` have it at `/`. A service that embeds Ekiden mounts it if it wants to, and where it wants to:
 //!
 //! ```
 //! # fn service(app: ekiden::App) -> actix_web::App<impl actix_web::dev::ServiceFactory<

@@ -7,12 +7,12 @@ use std::marker::PhantomData;
 use actix_web::http::StatusCode;
 use ekiden_actors::MethodError;
 use utoipa::openapi::content::{Content, ContentBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType};
 use utoipa::openapi::{RefOr, Type};
 
-use super::body::{binary, described, extractor, responder};
+use super::body::{binary, extractor, responder};
 use super::cast::cast;
-use super::{ApiError, Body, Describe, Input, Limits, Output, Scalar, Schemas, Wanted};
+use super::{ApiError, Body, Describe, Endpoint, Input, Limits, Output, Param, Reply, Scalar, Schemas, Wanted};
 use crate::codec::{DecodeError, Format, json, npy};
 use crate::runner::{Data, InputBatch, ReadBack};
 use crate::value::{Array, DType, Element, Shape, Signature, TensorSpec, Value, ValueSpec};
@@ -138,6 +138,22 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         }
     }
 
+    /// Casts an array whose shape fits, and which is not too large then: small elements may become large ones.
+    fn cast(body: &Body, array: Array, limits: &Limits) -> Result<Array, ApiError> {
+        let spec = match S::SHAPE {
+            Some(shape) => TensorSpec::new("", array.dtype(), shape),
+            None => TensorSpec::any_rank("", array.dtype()),
+        };
+        ValueSpec::Tensor(spec).check(&Value::Tensor(array.clone())).map_err(|problem| body.invalid(problem))?;
+        let bytes = array.shape().elements().unwrap_or(usize::MAX).saturating_mul(size_of::<T>());
+        if array.dtype() != T::DTYPE && bytes > limits.max_decoded_bytes {
+            let (shape, limit) = (array.shape(), limits.max_decoded_bytes);
+            let problem = format!("{} of shape {shape} takes more than max_decoded_bytes = {limit}", T::DTYPE);
+            return Err(body.too_large(problem));
+        }
+        cast::<T>(array).map_err(|problem| body.invalid(problem))
+    }
+
     /// What the codecs need to know.
     fn signature(name: &str, dtype: DType) -> Signature {
         let spec = match S::SHAPE {
@@ -225,9 +241,9 @@ impl<T, S, C> PartialEq for NdArray<T, S, C> {
 }
 
 impl<T: Scalar, S: Shaped, C: Strictness> Input for NdArray<T, S, C> {
-    fn read(body: Body, _: &Limits) -> Result<Self, ApiError> {
+    fn read(body: Body, limits: &Limits) -> Result<Self, ApiError> {
         let array = Self::decode(&body)?;
-        let array = if C::CASTS { cast::<T>(array).map_err(|problem| body.invalid(problem))? } else { array };
+        let array = if C::CASTS { Self::cast(&body, array, limits)? } else { array };
         Self::of(array).map_err(|problem| body.invalid(problem))
     }
 }
@@ -245,16 +261,33 @@ impl<T: Scalar, S: Shaped, C: Strictness> Output for NdArray<T, S, C> {
 
 impl<T: Scalar, S: Shaped, C: Strictness> Describe for NdArray<T, S, C> {
     fn contents(_: &mut Schemas) -> Vec<(String, Content)> {
-        let json = ContentBuilder::new().schema(Some(schema(T::DTYPE, S::SHAPE))).example(example(T::DTYPE, S::SHAPE));
-        let (json_type, npy_type) = (Format::Json.media_type(), Format::Npy.media_type());
-        vec![(json_type.to_owned(), json.build()), (npy_type.to_owned(), binary())]
+        contents(T::DTYPE, S::SHAPE, false)
     }
 }
 
+impl<T: Scalar, S: Shaped, C: Strictness> Param for NdArray<T, S, C> {
+    fn describe(endpoint: &mut Endpoint) {
+        endpoint.takes::<Self>();
+    }
+}
+
+/// JSON has neither NaN nor infinities: they are written as null, which is not taken.
+impl<T: Scalar, S: Shaped, C: Strictness> Reply for NdArray<T, S, C> {
+    fn describe(endpoint: &mut Endpoint) {
+        endpoint.gives.extend(contents(T::DTYPE, S::SHAPE, T::DTYPE.is_float()));
+    }
+}
+
+fn contents(dtype: DType, shape: Option<&[Option<usize>]>, nulls: bool) -> Vec<(String, Content)> {
+    let json = ContentBuilder::new().schema(Some(schema(dtype, shape, nulls))).example(example(dtype, shape));
+    let (json_type, npy_type) = (Format::Json.media_type(), Format::Npy.media_type());
+    vec![(json_type.to_owned(), json.build()), (npy_type.to_owned(), binary())]
+}
+
 /// Lists in lists, as deep as the shape, around numbers of the dtype.
-fn schema(dtype: DType, shape: Option<&[Option<usize>]>) -> RefOr<Schema> {
+fn schema(dtype: DType, shape: Option<&[Option<usize>]>, nulls: bool) -> RefOr<Schema> {
     let Some(shape) = shape else {
-        let described = ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue);
+        let described = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
         return described.description(Some(format!("lists of {dtype}, nested to any depth"))).into();
     };
     let kind = match dtype {
@@ -262,6 +295,7 @@ fn schema(dtype: DType, shape: Option<&[Option<usize>]>) -> RefOr<Schema> {
         dtype if dtype.is_float() => Type::Number,
         _ => Type::Integer,
     };
+    let kind = if nulls { SchemaType::from_iter([kind, Type::Null]) } else { kind.into() };
     let element: RefOr<Schema> = ObjectBuilder::new().schema_type(kind).description(Some(dtype.name())).into();
     shape
         .iter()
@@ -283,7 +317,6 @@ fn example(dtype: DType, shape: Option<&[Option<usize>]>) -> Option<serde_json::
 
 extractor!([T: Scalar, S: Shaped, C: Strictness] NdArray<T, S, C>);
 responder!([T: Scalar, S: Shaped, C: Strictness] NdArray<T, S, C>);
-described!([T: Scalar, S: Shaped, C: Strictness] NdArray<T, S, C>);
 
 /// What methods take and return: an [`Array`] whose dtype and shape are compared with the method's when it is looked up.
 impl<T: Scalar, S: Shaped, C: Strictness> Data for NdArray<T, S, C> {

@@ -104,16 +104,32 @@ impl<'a> Wanted<'a> {
         Self { accept: text(header::ACCEPT), sent: text(header::CONTENT_TYPE) }
     }
 
-    /// The first of these that `accept` names, in its order (its weights do not count); else the one that the request came
-    /// in; else the first.
+    /// The first of these that `accept` names, in its order (of its weights only 0 counts, which is never); else the one that
+    /// the request came in; else the first.
     pub fn choose<'o>(&self, offers: &[&'o str]) -> &'o str {
+        let left = |offer: &&'o str| !self.accepted().any(|said| never(said) && essence(said) == essence(offer));
         let offer = |media_type: &str| {
             let media_type = essence(media_type);
-            offers.iter().copied().find(|&offer| essence(offer) == media_type)
+            offers.iter().copied().filter(left).find(|&offer| essence(offer) == media_type)
         };
-        let accepted = self.accept.and_then(|accept| accept.split(',').find_map(offer));
-        accepted.or_else(|| self.sent.and_then(offer)).or(offers.first().copied()).unwrap_or_default()
+        let accepted = self.accepted().find_map(offer).or_else(|| self.sent.and_then(offer));
+        accepted.or_else(|| offers.iter().copied().find(left)).or(offers.first().copied()).unwrap_or_default()
     }
+
+    /// Whether `accept` names this one.
+    pub(super) fn names(&self, offer: &str) -> bool {
+        self.accepted().any(|said| !never(said) && essence(said) == essence(offer))
+    }
+
+    fn accepted(&self) -> impl Iterator<Item = &'a str> {
+        self.accept.unwrap_or_default().split(',')
+    }
+}
+
+/// Whether a media type is said with a weight of 0.
+fn never(said: &str) -> bool {
+    let mut parameters = said.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    parameters.any(|(name, weight)| name.trim().eq_ignore_ascii_case("q") && weight.trim().parse() == Ok(0.0_f32))
 }
 
 /// Something that any bytes can be, in OpenAPI.
@@ -142,6 +158,7 @@ pub(crate) fn extract<T: Input>(request: &HttpRequest, payload: &mut Payload) ->
 
 /// The whole body, within the limits.
 pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Body, ApiError> {
+    plain(request)?;
     let bytes = body::read(request, payload, limits.max_body_bytes, || ()).await.map_err(|error| match error {
         PayloadError::Overflow => {
             ApiError::too_large(format!("the body is larger than max_body_bytes = {}", limits.max_body_bytes))
@@ -150,6 +167,19 @@ pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: &Limit
     })?;
     let media_type = request.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     Ok(Body { name: "body".to_owned(), media_type: media_type.map(Into::into), file_name: None, bytes })
+}
+
+/// Refuses a body that is compressed: its bytes would be told to be broken.
+fn plain(request: &HttpRequest) -> Result<(), ApiError> {
+    let codings =
+        request.headers().get_all(header::CONTENT_ENCODING).map(|said| String::from_utf8_lossy(said.as_bytes()));
+    for said in codings {
+        if !said.split(',').all(|coding| coding.trim().eq_ignore_ascii_case("identity")) {
+            let message = format!("the body's content-encoding is {said:?}, and none is taken; send it as it is");
+            return Err(ApiError::unsupported_media_type(message));
+        }
+    }
+    Ok(())
 }
 
 /// Answers a request with a `T`.
@@ -234,5 +264,8 @@ mod tests {
         check(Some("text/html, text/csv;q=0.5, application/json"), None, "text/csv");
         check(Some("*/*"), Some("text/csv"), "text/csv");
         check(Some("text/html"), Some("image/png"), "application/json");
+        check(Some("text/csv;q=0, */*"), Some("text/csv"), "application/json");
+        check(Some("application/json; q=0.0"), None, "text/csv");
+        check(Some("application/json;q=0.1"), Some("text/csv"), "application/json");
     }
 }

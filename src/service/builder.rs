@@ -252,7 +252,8 @@ impl Service {
     }
 
     /// All of its life: runs the start hooks, serves the endpoints, with Ekiden's own API beside them, until `stop` is done, and
-    /// then is [stopped](Service::stop). Bodies of endpoints are bounded by the service's own [`Limits`].
+    /// then is [stopped](Service::stop). All of it is described in `/docs.json`, and shown on the [page](crate::page) at `/`,
+    /// unless an endpoint is there. Bodies of endpoints are bounded by the service's own [`Limits`].
     ///
     /// Must be called in an actix system, as `#[actix_web::main]` makes one.
     ///
@@ -270,7 +271,7 @@ impl Service {
             () = &mut stop => Ok(false),
         };
         let served = match started {
-            Ok(true) => serve_with(&self.0.context.serving, listener, options, self.clone(), stop)
+            Ok(true) => serve_with(&self.0.context.serving, listener, options, WithPage(self.clone()), stop)
                 .await
                 .map_err(ServiceError::Io),
             Ok(false) => Ok(()),
@@ -302,6 +303,22 @@ impl Beside for Service {
 
     fn finish(&self, grace: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(self.0.context.traffic.finish(grace))
+    }
+}
+
+/// A service, with the page on which its endpoints can be tried.
+struct WithPage(Service);
+
+impl Beside for WithPage {
+    fn mount(&self, config: &mut web::ServiceConfig) {
+        self.0.mount(config);
+        if !self.0.0.served.iter().any(|served| served.endpoint.path == "/") {
+            config.configure(crate::page::routes());
+        }
+    }
+
+    fn finish(&self, grace: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.0.finish(grace)
     }
 }
 

@@ -107,27 +107,6 @@ fn float<T: Copy>(number: Number, narrow: fn(f64) -> T, widen: fn(T) -> f64) -> 
     }
 }
 
-/// The elements of an array, as numbers.
-fn numbers(array: &Array) -> Vec<Number> {
-    fn of<T: Element>(array: &Array, number: fn(T) -> Number) -> Vec<Number> {
-        array.elements::<T>().map(|elements| elements.iter().copied().map(number).collect()).unwrap_or_default()
-    }
-    match array.dtype() {
-        DType::Bool | DType::U8 => of::<u8>(array, |number| Number::Int(number.into())),
-        DType::U16 => of::<u16>(array, |number| Number::Int(number.into())),
-        DType::U32 => of::<u32>(array, |number| Number::Int(number.into())),
-        DType::U64 => of::<u64>(array, |number| Number::Int(number.into())),
-        DType::I8 => of::<i8>(array, |number| Number::Int(number.into())),
-        DType::I16 => of::<i16>(array, |number| Number::Int(number.into())),
-        DType::I32 => of::<i32>(array, |number| Number::Int(number.into())),
-        DType::I64 => of::<i64>(array, |number| Number::Int(number.into())),
-        DType::F16 => of::<f16>(array, |number| Number::Float(number.to_f64())),
-        DType::BF16 => of::<bf16>(array, |number| Number::Float(number.to_f64())),
-        DType::F32 => of::<f32>(array, |number| Number::Float(number.into())),
-        DType::F64 => of::<f64>(array, Number::Float),
-    }
-}
-
 /// The array with elements of `T`.
 ///
 /// # Errors
@@ -136,14 +115,36 @@ pub(super) fn cast<T: Scalar>(array: Array) -> Result<Array, String> {
     if array.dtype() == T::DTYPE {
         return Ok(array);
     }
-    let numbers = numbers(&array).into_iter().enumerate();
-    let elements: Result<Vec<T>, String> = numbers
-        .map(|(at, number)| {
-            T::of_number(number)
-                .ok_or_else(|| format!("element {at} is {number} of {}, which {} cannot hold", array.dtype(), T::DTYPE))
-        })
-        .collect();
-    T::array(elements?, array.shape().clone()).map_err(|error| error.to_string())
+    let elements: Vec<T> = match array.dtype() {
+        DType::Bool | DType::U8 => converted::<u8, T>(&array, |number| Number::Int(number.into())),
+        DType::U16 => converted::<u16, T>(&array, |number| Number::Int(number.into())),
+        DType::U32 => converted::<u32, T>(&array, |number| Number::Int(number.into())),
+        DType::U64 => converted::<u64, T>(&array, |number| Number::Int(number.into())),
+        DType::I8 => converted::<i8, T>(&array, |number| Number::Int(number.into())),
+        DType::I16 => converted::<i16, T>(&array, |number| Number::Int(number.into())),
+        DType::I32 => converted::<i32, T>(&array, |number| Number::Int(number.into())),
+        DType::I64 => converted::<i64, T>(&array, |number| Number::Int(number.into())),
+        DType::F16 => converted::<f16, T>(&array, |number| Number::Float(number.to_f64())),
+        DType::BF16 => converted::<bf16, T>(&array, |number| Number::Float(number.to_f64())),
+        DType::F32 => converted::<f32, T>(&array, |number| Number::Float(number.into())),
+        DType::F64 => converted::<f64, T>(&array, Number::Float),
+    }?;
+    T::array(elements, array.shape().clone()).map_err(|error| error.to_string())
+}
+
+/// The elements of an array of `E`, one by one: all of them as [`Number`]s would take many times the body.
+fn converted<E: Element, T: Scalar>(array: &Array, number: fn(E) -> Number) -> Result<Vec<T>, String> {
+    let elements = array.elements::<E>().unwrap_or_default();
+    let mut taken = Vec::with_capacity(elements.len());
+    for (at, &element) in elements.iter().enumerate() {
+        let number = number(element);
+        taken.push(
+            T::of_number(number).ok_or_else(|| {
+                format!("element {at} is {number} of {}, which {} cannot hold", array.dtype(), T::DTYPE)
+            })?,
+        );
+    }
+    Ok(taken)
 }
 
 #[cfg(test)]

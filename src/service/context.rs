@@ -22,10 +22,13 @@ pub struct Limits {
     pub max_decoded_bytes: usize,
     /// The rows of a table.
     pub max_rows: usize,
+    /// The columns of a table.
+    pub max_columns: usize,
 }
 
 impl Default for Limits {
-    /// Bodies and parts of 64 MiB, 64 parts, 2²⁵ pixels (33 megapixels), 256 MiB when decoded, 2²⁰ rows.
+    /// Bodies and parts of 64 MiB, 64 parts, 2²⁵ pixels (33 megapixels), 256 MiB when decoded, 2²⁰ rows, 4096
+    /// columns.
     fn default() -> Self {
         Self {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
@@ -34,6 +37,7 @@ impl Default for Limits {
             max_pixels: 1 << 25,
             max_decoded_bytes: 256 << 20,
             max_rows: 1 << 20,
+            max_columns: 4096,
         }
     }
 }

@@ -211,14 +211,17 @@ async fn form<F: Form>(request: &HttpRequest, payload: Payload, limits: &Limits)
         return Err(body.unsupported(&[MEDIA_TYPE]));
     }
     let mut parts = Parts(parts(request.headers(), body.bytes, limits).await?);
-    let form = F::read(&mut parts, limits)?;
-    if let Some(unknown) = parts.0.first() {
+    let form = F::read(&mut parts, limits);
+    if !parts.0.is_empty() {
         let mut fields = FormFields::default();
         F::fields(&mut fields);
-        let hint = crate::suggest::suggest(&unknown.name, fields.names.into_iter());
-        return Err(ApiError::invalid_input(format!("there is no part \"{}\"{hint}", unknown.name)));
+        // Before a part that is missing: a wrong name is why.
+        if let Some(unknown) = parts.0.iter().find(|part| !fields.names.contains(&part.name.as_str())) {
+            let hint = crate::suggest::suggest(&unknown.name, fields.names.into_iter());
+            return Err(ApiError::invalid_input(format!("there is no part \"{}\"{hint}", unknown.name)));
+        }
     }
-    Ok(form)
+    form
 }
 
 /// Takes a form apart.

@@ -42,6 +42,15 @@ impl ImageFormat {
         }
     }
 
+    /// The most pixels in a row or a column.
+    const fn longest_side(self) -> u32 {
+        match self {
+            Self::Png => (1 << 31) - 1,
+            Self::Jpeg => 65_535,
+            Self::WebP => 16_383,
+        }
+    }
+
     const fn decoded_by(self) -> image::ImageFormat {
         match self {
             Self::Png => image::ImageFormat::Png,
@@ -165,7 +174,16 @@ impl Input for Image {
 impl Output for Image {
     fn write(self, wanted: Wanted<'_>) -> Result<Body, ApiError> {
         let chosen = wanted.choose(&ImageFormat::ALL.map(ImageFormat::media_type));
-        let format = ImageFormat::of_media_type(chosen).unwrap_or(ImageFormat::Png);
+        let mut format = ImageFormat::of_media_type(chosen).unwrap_or(ImageFormat::Png);
+        let (width, height) = self.image.dimensions();
+        let most = format.longest_side();
+        if width.max(height) > most {
+            if wanted.names(chosen) {
+                let message = format!("{width} × {height} pixels are no {chosen}, which has {most} in a row at most");
+                return Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", message));
+            }
+            format = ImageFormat::Png;
+        }
         // JPEG has eight bits and no transparency, and WebP is written with eight bits.
         let image = match format {
             ImageFormat::Png => self.image,

@@ -134,13 +134,18 @@ fn refusals(endpoint: &Endpoint) -> Vec<(&'static str, &'static str)> {
     ];
     if !endpoint.takes.is_empty() {
         refusals.push(("413", "The body, or what it holds, is over a limit."));
-        refusals.push(("415", "The body is of no media type that is understood."));
+        refusals.push(("415", "The body is of no media type that is understood, or is compressed."));
     }
     if endpoint.gives.len() > 1 {
         refusals.push(("406", "The answer cannot be written as it is wanted."));
     }
+    match (names(&endpoint.path).is_empty(), endpoint.calls.is_empty()) {
+        (false, true) => refusals.push(("404", "There is nothing at such a path.")),
+        (false, false) => refusals.push(("404", "There is nothing at such a path, or a runner is no longer there.")),
+        (true, false) => refusals.push(("404", "A runner is no longer there.")),
+        (true, true) => {}
+    }
     if !endpoint.calls.is_empty() {
-        refusals.push(("404", "A runner is no longer there."));
         refusals.push(("429", "Too many calls wait."));
     }
     refusals

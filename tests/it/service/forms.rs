@@ -89,6 +89,7 @@ fn parts_are_refused_by_name() {
         "invalid_input",
         "there is no part \"captain\"; did you mean \"caption\"?",
     );
+    check(&[FLOWERS, unknown], 400, "invalid_input", "there is no part \"captain\"");
     let narrow = ("flowers", "application/json", "[[1]]");
     check(
         &[narrow, OPTIONS],

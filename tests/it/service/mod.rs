@@ -16,7 +16,7 @@ use ekiden::dataframe::DataFrame;
 use ekiden::http::ServeOptions;
 use ekiden::service::{
     AnyShape, ApiError, Cast, Columns, Context, File, Json, Limits, NdArray, Rank, Service, ServiceBuilder,
-    ServiceError, Text, method,
+    ServiceError, Sse, Text, method,
 };
 use ekiden::value::Array;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,10 @@ async fn classify(flowers: NdArray<f32, Columns<4>>, predict: Predict) -> Result
 
 async fn cast(any: NdArray<i32, AnyShape, Cast>) -> NdArray<i32> {
     NdArray::from_array(any.into_array()).expect("any shape")
+}
+
+async fn cast_rows(rows: NdArray<f64, Columns<2>, Cast>) -> Text {
+    Text(format!("{:?}", rows.dims()))
 }
 
 async fn upper(Text(text): Text, upper: Upper) -> Result<Text, ApiError> {
@@ -212,6 +216,22 @@ fn arrays_are_cast_where_nothing_is_lost() {
 }
 
 #[test]
+fn casts_are_bounded() {
+    let app = iris();
+    let limits = Limits { max_decoded_bytes: 64, ..Limits::default() };
+    let running = Running::start(&built(Service::builder(&app).post("/rows", cast_rows).limits(limits)));
+    let post = |elements: Vec<u8>, shape: [usize; 2]| {
+        let body = npy_body(Array::new(elements, shape).expect("an array"));
+        running.post("/rows", &[("content-type", NPY)], &body)
+    };
+    assert_eq!(post(vec![1; 8], [4, 2]).text(), "[4, 2]");
+    let part = "float64 of shape [5, 2] takes more than max_decoded_bytes = 64";
+    post(vec![1; 10], [5, 2]).refused(413, "too_large", &["POST /rows: input \"body\": ", part]);
+    let part = "expected uint8 [any, 2], found uint8 [2, 10]";
+    post(vec![1; 20], [2, 10]).refused(400, "invalid_input", &[part]);
+}
+
+#[test]
 fn json_texts_and_files() {
     let gate = Gate::default();
     let app = kit::app(&gate, |runner| runner);
@@ -229,6 +249,10 @@ fn json_texts_and_files() {
 
     let file = running.post("/file", &[("content-type", "application/pdf")], b"%PDF");
     assert_eq!((file.body.as_slice(), file.header("content-type")), (b"%PDF".as_slice(), Some("application/pdf")));
+
+    let packed = running.post("/file", &[("content-encoding", "gzip")], b"x");
+    packed.refused(415, "unsupported_media_type", &["POST /file: ", "content-encoding is \"gzip\""]);
+    assert_eq!(running.post("/file", &[("content-encoding", "identity")], b"x").text(), "x");
 
     let mut client = running.client();
     assert_eq!(client.get("/repeat/ha?times=3").text(), "hahaha");
@@ -279,13 +303,19 @@ fn bodies_are_bounded() {
 #[test]
 fn endpoints_describe_themselves() {
     let app = iris();
-    let service = built(everything(&app).post("/classify", classify));
+    let events = async || Sse::new(tokio_stream::empty::<Result<u8, ApiError>>());
+    let service = built(everything(&app).post("/classify", classify).get("/events", events));
     let document: serde_json::Value =
         serde_json::from_str(&service.openapi().to_json().expect("a document")).expect("JSON");
     let classify = &document["paths"]["/classify"]["post"];
     let row = &classify["requestBody"]["content"]["application/json"]["schema"]["items"];
     assert_eq!((&row["minItems"], &row["maxItems"], &row["items"]["type"]), (&4.into(), &4.into(), &"number".into()));
     assert!(classify["requestBody"]["content"][NPY].is_object(), "{classify}");
+    // NaN is null in an answer, and in no request.
+    let cell = &classify["responses"]["200"]["content"]["application/json"]["schema"]["items"]["items"];
+    assert_eq!(cell["type"], serde_json::json!(["number", "null"]));
+    let events = &document["paths"]["/events"]["get"]["responses"]["200"]["content"]["text/event-stream"];
+    assert!(events.is_object() && events["schema"].is_null(), "{events}");
     let example = &classify["requestBody"]["content"]["application/json"]["example"];
     let running = Running::start(&service);
     assert_eq!(running.post("/classify", &[JSON], example.to_string().as_bytes()).status, 200, "examples work");
@@ -294,6 +324,7 @@ fn endpoints_describe_themselves() {
     }
     let repeat = &document["paths"]["/repeat/{word}"]["get"];
     assert_eq!(repeat["summary"], "A word, several times.");
+    assert!(repeat["responses"]["404"].is_object(), "{repeat}");
     let parameters = repeat["parameters"].as_array().expect("parameters");
     let of = |place: &str| parameters.iter().find(|one| one["in"] == place).map(|one| one["name"].clone());
     assert_eq!((of("path"), of("query")), (Some("word".into()), Some("times".into())), "{repeat}");
@@ -301,6 +332,17 @@ fn endpoints_describe_themselves() {
     assert_eq!(person["properties"]["name"]["type"], "string", "{person}");
     assert!(document["components"]["schemas"]["Pet"].is_object(), "what is referred to is there: {document}");
     assert!(document["paths"]["/table"]["post"]["requestBody"]["content"]["text/csv"].is_object());
+}
+
+#[test]
+fn the_page_is_in_front() {
+    let app = iris();
+    let running = Running::start(&built(everything(&app)));
+    let page = running.client().get("/");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(running.client().get("/docs.json").json()["paths"]["/repeat/{word}"].is_object());
+    let own = built(everything(&app).get("/", async || Text("mine".to_owned())));
+    assert_eq!(Running::start(&own).client().get("/").text(), "mine");
 }
 
 #[test]

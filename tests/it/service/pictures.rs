@@ -21,6 +21,10 @@ async fn first(picture: Image) -> Result<Image, ApiError> {
 }
 
 /// A red picture.
+async fn wide(picture: Image) -> Image {
+    picture.resized(17_000, 1)
+}
+
 fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     let picture: DynamicImage = RgbImage::from_pixel(width, height, Rgb([200, 10, 10])).into();
     let mut bytes = Vec::new();
@@ -30,7 +34,12 @@ fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
 
 fn serving(limits: Limits) -> Running {
     let app = iris();
-    let service = Service::builder(&app).post("/same", same).post("/size", size).post("/first", first).limits(limits);
+    let service = Service::builder(&app)
+        .post("/same", same)
+        .post("/size", size)
+        .post("/first", first)
+        .post("/wide", wide)
+        .limits(limits);
     Running::start(&built(service))
 }
 
@@ -58,6 +67,19 @@ fn pictures_go_in_and_come_out() {
     let one = running.post("/first", &[("content-type", "image/png")], &picture(6, 4, ImageFormat::Png));
     let one = image::load_from_memory(&one.body).expect("a picture").to_rgb8();
     assert_eq!((one.dimensions(), one.get_pixel(0, 0)), ((1, 1), &Rgb([200, 10, 10])));
+}
+
+#[test]
+fn what_a_format_cannot_hold_comes_in_another() {
+    let running = serving(Limits::default());
+    let sent = picture(6, 4, ImageFormat::WebP);
+    let wide = |headers: &[(&str, &str)]| running.post("/wide", headers, &sent);
+    let webp = ("content-type", "image/webp");
+    let any = wide(&[webp, ("accept", "*/*")]);
+    assert_eq!((any.status, any.header("content-type")), (200, Some("image/png")));
+    assert_eq!(wide(&[webp, ("accept", "image/jpeg")]).header("content-type"), Some("image/jpeg"));
+    let part = "POST /wide: 17000 × 1 pixels are no image/webp, which has 16383 in a row at most";
+    wide(&[webp, ("accept", "image/webp")]).refused(406, "not_acceptable", &[part]);
 }
 
 #[test]

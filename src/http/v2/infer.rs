@@ -63,7 +63,11 @@ async fn answer(
     let inflated = encoding::inflated(request, body, api.max_body_bytes, &api.inflated).await;
     // It is held until the answer is there.
     let (body, _held) = inflated.inspect_err(|refusal| {
-        method.refuse(&CallError::invalid_input(refusal.message.as_str()));
+        let error = match refusal.code {
+            "unavailable" => CallError::unavailable(refusal.message.as_str()),
+            _ => CallError::invalid_input(refusal.message.as_str()),
+        };
+        method.refuse(&error);
     })?;
     if method.signature().streams {
         let problem = format!(

@@ -101,5 +101,6 @@ fn a_connection_that_says_nothing_is_not_waited_for() {
     let since = Instant::now();
     server.begin_stop();
     server.wait();
-    assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
+    // Without an answer to its pings, the server gives such a connection up after 30 s.
+    assert!(since.elapsed() < PATIENCE / 3, "{:?}", since.elapsed());
 }

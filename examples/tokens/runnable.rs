@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use ekiden::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// What is asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,7 +46,8 @@ impl Runnable for Chain {
     }
 
     fn methods(methods: &mut Methods<Self>) {
-        methods.add_stream("generate", Self::generate).input("ask").output("word");
+        let example = json!({"prompt": "The runner", "seed": 7, "words": 4});
+        methods.add_stream("generate", Self::generate).input("ask").output("word").example(example);
     }
 }
 

@@ -21,6 +21,8 @@ const ENCODING: &str = "grpc-encoding";
 const ACCEPTED: &str = "grpc-accept-encoding";
 /// The outcome, as a number.
 const STATUS: &str = "grpc-status";
+/// What it is about, in words.
+const MESSAGE: &str = "grpc-message";
 /// The most that is kept of a client's time for the way back.
 const WAY_BACK: Duration = Duration::from_millis(10);
 
@@ -108,11 +110,11 @@ where
 }
 
 /// tonic says `OUT_OF_RANGE` of a message that is too large, and nothing here does; and nothing but `UNIMPLEMENTED` of a
-/// procedure that there is not.
+/// procedure that there is not. Of a compression that it does not know, it says more, which is left as it is.
 fn mended(response: Response<Body>, limit: usize) -> Response<Body> {
     match response.headers().get(STATUS).map(|code| Code::from_bytes(code.as_bytes())) {
         Some(Code::OutOfRange) => too_large(limit).into_http(),
-        Some(Code::Unimplemented) => {
+        Some(Code::Unimplemented) if !response.headers().contains_key(MESSAGE) => {
             Status::unimplemented("there is no such procedure; ServerMetadata lists the extensions that work")
                 .into_http()
         }
@@ -127,7 +129,24 @@ pub(super) fn mended_status(status: Status, limit: usize) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use tonic::codegen::http::header::{HeaderName, HeaderValue};
+
     use super::*;
+
+    #[test]
+    fn what_tonic_refuses_in_words_is_left_as_it_is() {
+        let refused = |message: Option<&'static str>| {
+            let mut response = Response::new(Body::default());
+            response.headers_mut().insert(STATUS, HeaderValue::from_static("12"));
+            response
+                .headers_mut()
+                .extend(message.map(|text| (HeaderName::from_static(MESSAGE), HeaderValue::from_static(text))));
+            let response = mended(response, 1);
+            response.headers().get(MESSAGE).map(|text| text.to_str().expect("text").to_owned()).expect("a message")
+        };
+        assert_eq!(refused(Some("zstd")), "zstd");
+        assert!(refused(None).starts_with("there%20is%20no%20such%20procedure"), "{}", refused(None));
+    }
 
     #[test]
     fn timeouts_are_read() {

@@ -13,6 +13,7 @@
 //! What a model is, and what requests mean, is [`oip`](crate::oip)'s affair. Elements come raw or typed, and go raw. A
 //! client's deadline is the call's; a client that has cancelled, or gone, cancels its call.
 
+mod codec;
 mod contents;
 mod describe;
 mod door;

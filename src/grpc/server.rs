@@ -18,6 +18,8 @@ use crate::serving::Serving;
 
 /// The least time for answers to be written when the grace period is over.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// The most, once no calls are left: connections that only wait for further ones are not waited for.
+const MOST_LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often a client that says nothing is asked whether it is there: one that has gone without a word cancels its calls.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -126,7 +128,7 @@ async fn serve_here(
         // New connections are taken until then, so that late callers are told that nothing is taken, and not left hanging.
         serving.drain(grace).await;
         phase.send_replace(Phase::Over);
-        tokio::time::sleep(grace.saturating_sub(since.elapsed()).max(LAST_WORDS)).await;
+        tokio::time::sleep(grace.saturating_sub(since.elapsed()).clamp(LAST_WORDS, MOST_LAST_WORDS)).await;
     };
     tokio::select! {
         ended = server => ended.map_err(io::Error::other),

@@ -109,8 +109,9 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<RepositoryModelLoadRequest>,
     ) -> Answered<RepositoryModelLoadResponse> {
-        let model = request.into_inner().model_name;
+        let RepositoryModelLoadRequest { model_name: model, parameters, .. } = request.into_inner();
         self.takes_orders(&model, "load")?;
+        oip::check_load(parameters.keys()).map_err(|error| refusal(&error))?;
         oip::load(&self.serving, &model).await.map_err(|error| order(&error))?;
         Ok(Response::new(RepositoryModelLoadResponse {}))
     }

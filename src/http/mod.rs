@@ -41,6 +41,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 use crate::serving::Serving;
 use ekiden_actors::CallError;
 use outbox::Outbox;
+use v2::Inflated;
 
 /// What the handlers share.
 struct Api {
@@ -48,6 +49,8 @@ struct Api {
     /// The server is going away; keep-alive connections are told so.
     draining: Arc<AtomicBool>,
     max_body_bytes: usize,
+    /// What bodies that came compressed hold.
+    inflated: Inflated,
     request_ids: RequestIds,
 }
 
@@ -104,7 +107,8 @@ fn mount(
     draining: Arc<AtomicBool>,
 ) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send {
     let request_ids = RequestIds { server: fastrand::u32(..), next: AtomicU64::new(0) };
-    let api = web::Data::from(Arc::new(Api { serving, draining, max_body_bytes, request_ids }));
+    let inflated = Inflated::new(max_body_bytes);
+    let api = web::Data::from(Arc::new(Api { serving, draining, max_body_bytes, inflated, request_ids }));
     move |config| {
         let probe = |path, route: Route| {
             let reads = guard::Any(guard::Get()).or(guard::Head());

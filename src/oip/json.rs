@@ -3,7 +3,7 @@
 //! Of a tensor, `data` is an array of its elements in row-major order, or arrays of arrays as its shape has them. It may come
 //! before the datatype; then it is skipped, and read when that is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use ekiden_actors::CallError;
@@ -13,13 +13,10 @@ use super::datatype::Datatype;
 use super::parameters::Parameter;
 use super::request::{InferRequest, RequestedOutput};
 use super::tensor::{Data, Tensor, shape};
+use super::{LONGEST_ID, LONGEST_NAME, MOST_PARAMETERS, MOST_TENSORS, MOST_TEXTS};
 use crate::codec::DecodeError;
 use crate::codec::json::{self, Scanner, excerpt, found};
 use crate::value::{Array, Shape, TensorSpec};
-
-/// The most inputs of a request, and the most outputs that it may ask for: no method has nearly as many, and each takes more
-/// memory than it takes to be sent.
-const MOST_TENSORS: usize = 4096;
 
 /// A request as its JSON has it.
 #[derive(Debug)]
@@ -60,10 +57,11 @@ fn request(scanner: &mut Scanner<'_>) -> Result<Decoded, DecodeError> {
     let mut request = InferRequest::default();
     let mut binary = Vec::new();
     let mut has_inputs = false;
+    let (mut names, mut texts) = (HashSet::new(), 0);
     scanner.skip_space();
-    json::object(scanner, "the request, an object", |scanner, name, _| match name {
+    members(scanner, "the request, an object", |scanner, name, _| match name {
         b"id" => {
-            request.id = Some(scanner.serde(|| "\"id\"".to_owned())?);
+            request.id = Some(text(scanner, "\"id\"", LONGEST_ID)?);
             Ok(())
         }
         b"parameters" => {
@@ -76,7 +74,7 @@ fn request(scanner: &mut Scanner<'_>) -> Result<Decoded, DecodeError> {
             has_inputs = true;
             json::array(scanner, "\"inputs\", an array", |scanner| {
                 let (tensor, size) = input(scanner)?;
-                if request.inputs.iter().any(|other| other.name == tensor.name) {
+                if !names.insert(tensor.name.clone()) {
                     let name = excerpt(tensor.name.as_bytes());
                     return Err(DecodeError::new(format!(
                         "input \"{name}\" comes a second time (byte {})",
@@ -84,6 +82,11 @@ fn request(scanner: &mut Scanner<'_>) -> Result<Decoded, DecodeError> {
                     )));
                 }
                 has_room(request.inputs.len(), "inputs", scanner)?;
+                texts += if let Data::Elements(elements) = &tensor.data { elements.len() } else { 0 };
+                if texts > MOST_TEXTS {
+                    let problem = format!("a request can have {MOST_TEXTS} elements of BYTES, found more");
+                    return Err(DecodeError::new(format!("{problem} (byte {})", scanner.at)));
+                }
                 request.inputs.push(tensor);
                 binary.push(size);
                 Ok(())
@@ -114,6 +117,40 @@ fn has_room(count: usize, what: &str, scanner: &Scanner<'_>) -> Result<(), Decod
     Err(DecodeError::new(format!("a request can have {MOST_TENSORS} {what}, found more (byte {})", scanner.at)))
 }
 
+/// Reads an object. A member that is `null` is as good as absent; one that comes twice would mean one thing or the other.
+fn members<'a>(
+    scanner: &mut Scanner<'a>,
+    what: &str,
+    mut member: impl FnMut(&mut Scanner<'a>, &[u8], usize) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    const KNOWN: [&[u8]; 8] = [b"id", b"inputs", b"outputs", b"parameters", b"name", b"shape", b"datatype", b"data"];
+    let mut seen = [false; KNOWN.len()];
+    json::object(scanner, what, |scanner, name, place| {
+        if let Some(known) = KNOWN.iter().position(|known| *known == name)
+            && std::mem::replace(&mut seen[known], true)
+        {
+            let name = excerpt(name);
+            return Err(DecodeError::new(format!("{what}, has \"{name}\" a second time (byte {place})")));
+        }
+        if is_null(scanner) { skip(scanner, name) } else { member(scanner, name, place) }
+    })
+}
+
+fn is_null(scanner: &Scanner<'_>) -> bool {
+    scanner.rest().starts_with(b"null")
+}
+
+/// A text of at most so many bytes.
+fn text(scanner: &mut Scanner<'_>, what: &str, most: usize) -> Result<String, DecodeError> {
+    let place = scanner.at;
+    let text: String = scanner.serde(|| what.to_owned())?;
+    if text.len() > most {
+        let length = text.len();
+        return Err(DecodeError::new(format!("{what} can have {most} bytes, found {length} (byte {place})")));
+    }
+    Ok(text)
+}
+
 /// Members that are not known here belong to extensions that are not advertised, and are skipped.
 fn skip(scanner: &mut Scanner<'_>, name: &[u8]) -> Result<(), DecodeError> {
     scanner.serde::<IgnoredAny>(|| format!("\"{}\"", excerpt(name))).map(drop)
@@ -123,9 +160,17 @@ fn skip(scanner: &mut Scanner<'_>, name: &[u8]) -> Result<(), DecodeError> {
 fn parameters(scanner: &mut Scanner<'_>, what: &str) -> Result<Vec<(String, Parameter, usize)>, DecodeError> {
     let mut parameters = BTreeMap::new();
     json::object(scanner, &format!("{what}, an object"), |scanner, name, at| {
-        let name = String::from_utf8_lossy(name).into_owned();
-        let value: serde_json::Value = scanner.serde(|| format!("parameter \"{}\"", excerpt(name.as_bytes())))?;
-        parameters.insert(name, (Parameter::from(&value), at));
+        if is_null(scanner) {
+            return skip(scanner, name);
+        }
+        if parameters.len() == MOST_PARAMETERS {
+            return Err(DecodeError::new(format!("{what} can have {MOST_PARAMETERS}, found more (byte {at})")));
+        }
+        let value = scanner.serde::<Parameter>(|| format!("parameter \"{}\"", excerpt(name)))?;
+        if parameters.insert(String::from_utf8_lossy(name).into_owned(), (value, at)).is_some() {
+            let name = excerpt(name);
+            return Err(DecodeError::new(format!("{what} have \"{name}\" a second time (byte {at})")));
+        }
         Ok(())
     })?;
     Ok(parameters.into_iter().map(|(name, (value, at))| (name, value, at)).collect())
@@ -134,9 +179,9 @@ fn parameters(scanner: &mut Scanner<'_>, what: &str) -> Result<Vec<(String, Para
 fn output(scanner: &mut Scanner<'_>) -> Result<RequestedOutput, DecodeError> {
     let mut output = RequestedOutput::default();
     let (mut set, start) = (Vec::new(), scanner.at);
-    json::object(scanner, "an output, an object", |scanner, name, _| match name {
+    members(scanner, "an output, an object", |scanner, name, _| match name {
         b"name" => {
-            output.name = scanner.serde(|| "the name of an output".to_owned())?;
+            output.name = text(scanner, "the name of an output", LONGEST_NAME)?;
             Ok(())
         }
         b"parameters" => {
@@ -179,9 +224,9 @@ impl Input {
 
 fn input(scanner: &mut Scanner<'_>) -> Result<(Tensor, Option<u64>), DecodeError> {
     let (mut input, start) = (Input::default(), scanner.at);
-    json::object(scanner, "an input, an object", |scanner, member, place| {
+    members(scanner, "an input, an object", |scanner, member, _| {
         match member {
-            b"name" => input.name = Some(scanner.serde(|| "the name of an input".to_owned())?),
+            b"name" => input.name = Some(text(scanner, "the name of an input", LONGEST_NAME)?),
             b"datatype" => input.datatype = Some(datatype(scanner, &input)?),
             b"shape" => input.shape = Some(scanner.serde(|| format!("input \"{}\": \"shape\"", input.name()))?),
             b"parameters" => {
@@ -191,10 +236,6 @@ fn input(scanner: &mut Scanner<'_>) -> Result<(Tensor, Option<u64>), DecodeError
                         input.binary = Some(value.count(&name).map_err(|problem| at(problem, place))?);
                     }
                 }
-            }
-            b"data" if input.data.is_some() => {
-                let problem = format!("input \"{}\" has \"data\" a second time (byte {place})", input.name());
-                return Err(DecodeError::new(problem));
             }
             b"data" => {
                 let start = scanner.at;
@@ -259,11 +300,30 @@ fn finish(scanner: &Scanner<'_>, input: Input, start: usize) -> Result<(Tensor, 
 
 fn elements(scanner: &mut Scanner<'_>, name: &str, datatype: Datatype) -> Result<Read, DecodeError> {
     let Datatype::Of(dtype) = datatype else {
+        has_few_texts(scanner, name)?;
         let (elements, sizes) = json::texts(scanner, name)?;
         return Ok(Read { data: Data::Elements(elements), sizes });
     };
     let (_, sizes, data) = json::tensor(scanner, &TensorSpec::any_rank(name, dtype))?.into_parts();
     Ok(Read { data: Data::Raw(data), sizes })
+}
+
+/// Looks how many texts follow, before any of them is made: a text of three bytes takes ten times as many.
+fn has_few_texts(scanner: &Scanner<'_>, name: &str) -> Result<(), DecodeError> {
+    let mut ahead = Scanner { ..*scanner };
+    skip(&mut ahead, b"data")?;
+    let data = scanner.body.get(scanner.at..ahead.at).unwrap_or_default();
+    let (mut quotes, mut escaped) = (0_usize, false);
+    for &byte in data {
+        quotes += usize::from(byte == b'"' && !escaped);
+        escaped = byte == b'\\' && !escaped;
+    }
+    let texts = quotes / 2;
+    if texts <= MOST_TEXTS {
+        return Ok(());
+    }
+    let problem = format!("a request can have {MOST_TEXTS} elements of BYTES, found {texts}");
+    Err(DecodeError::new(format!("input \"{name}\": {problem} (byte {})", scanner.at)))
 }
 
 /// Elements may be nested as the shape says, or not at all.

@@ -41,12 +41,28 @@ pub use elements::{join, split};
 pub use metadata::{ModelMetadata, PLATFORM, ServerMetadata, TensorMetadata};
 pub use model::Model;
 pub use parameters::{Parameter, Parameters};
-pub use repository::{IndexEntry, RepositoryError, index, load, unload};
+pub use repository::{IndexEntry, RepositoryError, check_load, index, load, unload};
 pub use request::{InferRequest, Output, Prepared, RequestedOutput, Wanted};
 pub use statistics::{BatchStatistics, DurationStatistics, InferStatistics, ModelStatistics};
 pub use tensor::{Data, Tensor, shape};
 
 use crate::serving::Serving;
+
+/// The most inputs of a request, and the most outputs that it may ask for: no method has nearly as many, and each takes more
+/// memory than it takes to be sent.
+pub const MOST_TENSORS: usize = 4096;
+
+/// The most parameters of a request, of an input or of an output.
+pub const MOST_PARAMETERS: usize = 256;
+
+/// The most `BYTES` elements of a request.
+pub const MOST_TEXTS: usize = 1 << 20;
+
+/// The longest name of an input, of an output or of a parameter, in bytes.
+pub const LONGEST_NAME: usize = 256;
+
+/// The longest id of a request, in bytes: it is repeated in each answer.
+pub const LONGEST_ID: usize = 1 << 10;
 
 /// What the server is called.
 pub const SERVER_NAME: &str = "ekiden";

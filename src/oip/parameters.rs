@@ -1,8 +1,10 @@
 //! Parameters of requests, outputs and inputs: what they ask for, and what cannot be had.
 
+use std::fmt;
 use std::time::Duration;
 
 use ekiden_actors::{CallError, CallOptions, Priority};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::codec::json::excerpt;
 
@@ -22,18 +24,54 @@ pub enum Parameter {
     Other,
 }
 
-impl From<&serde_json::Value> for Parameter {
-    fn from(value: &serde_json::Value) -> Self {
-        use serde_json::Value;
-        match value {
-            Value::Bool(value) => Self::Bool(*value),
-            Value::String(text) => Self::Text(text.clone()),
-            Value::Number(number) => {
-                let whole = number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from));
-                whole.map_or(Self::Other, Self::Whole)
-            }
-            Value::Null | Value::Array(_) | Value::Object(_) => Self::Other,
-        }
+/// As JSON has it. Arrays and objects are passed over, and take no memory.
+impl<'de> Deserialize<'de> for Parameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyParameter)
+    }
+}
+
+struct AnyParameter;
+
+impl<'de> Visitor<'de> for AnyParameter {
+    type Value = Parameter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Parameter, E> {
+        Ok(Parameter::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Parameter, E> {
+        Ok(Parameter::Whole(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Parameter, E> {
+        Ok(Parameter::Whole(value.into()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Parameter, E> {
+        Ok(Parameter::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Parameter, E> {
+        Ok(Parameter::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Parameter, E> {
+        Ok(Parameter::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Parameter, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Parameter::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameter, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Parameter::Other)
     }
 }
 

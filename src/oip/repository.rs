@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::model::Model;
+use crate::codec::json::excerpt;
 use crate::serving::{RunnerEntry, Serving};
 
 /// A model and its state.
@@ -40,6 +41,21 @@ pub fn index(serving: &Serving, only_ready: bool) -> Vec<IndexEntry> {
         reason: model.not_ready().unwrap_or_default(),
     };
     Model::all(serving).into_iter().map(entry).filter(|entry| !only_ready || entry.state == "READY").collect()
+}
+
+/// Refuses what an order to load a model may be told, by the names of its parameters: a model is what its runner's
+/// configuration says.
+///
+/// # Errors
+/// [`CallError::InvalidInput`] for a configuration or files.
+pub fn check_load<'a>(mut parameters: impl Iterator<Item = &'a String>) -> Result<(), CallError> {
+    match parameters.find(|name| *name == "config" || name.starts_with("file:")) {
+        Some(name) => Err(CallError::invalid_input(format!(
+            "parameter \"{}\": a model is what the configuration says; change that, and POST /v1/reload",
+            excerpt(name.as_bytes())
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Why an order to a model was not carried out.

@@ -3,9 +3,10 @@
 use ekiden_actors::{CallError, CallOptions};
 use smallvec::SmallVec;
 
+use super::datatype::Datatype;
 use super::parameters::{Parameter, Parameters, refuse_shared_memory};
 use super::tensor::Tensor;
-use super::{classification, tensor};
+use super::{MOST_TEXTS, classification, tensor};
 use crate::codec::json::excerpt;
 use crate::serving::suggest;
 use crate::value::{Signature, Value, ValueSpec, Values};
@@ -108,6 +109,12 @@ impl InferRequest {
 fn inputs_of(tensors: Vec<Tensor>, signature: &Signature) -> Result<Values, CallError> {
     let specs = &signature.inputs;
     let mut slots: SmallVec<[Option<Value>; 1]> = specs.iter().map(|_| None).collect();
+    let texts = tensors.iter().filter(|tensor| tensor.datatype == Datatype::Bytes);
+    let texts = texts.filter_map(|tensor| tensor.shape.elements()).fold(0_usize, usize::saturating_add);
+    if texts > MOST_TEXTS {
+        let problem = format!("a request can have {MOST_TEXTS} elements of BYTES, found {texts}");
+        return Err(CallError::invalid_input(problem));
+    }
     for tensor in tensors {
         let index = position(&tensor.name, specs).ok_or_else(|| unknown("input", &tensor.name, specs))?;
         if slots[index].is_some() {

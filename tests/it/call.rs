@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
+use ekiden::prelude::*;
 use ekiden::value::Array;
 
 use crate::bench::{Served, ekiden};
 use crate::http::npy_body;
 use crate::kit;
-use crate::support::{Gate, Server};
+use crate::support::{Gate, Server, block_on};
 
 /// A folder of this test's own, removed with it.
 struct Folder(PathBuf);
@@ -127,10 +128,75 @@ fn each_kind_of_input_has_its_way() {
         answered(kit("bytes", &["--file", &png, "--output", "table"], b"")),
         "2 bytes of application/octet-stream: -o FILE keeps them\n"
     );
+    // What goes to a file is written, or refused.
+    let named = folder.0.join("half.json");
+    answered(kit("bytes", &["--file", &png, "-o", named.to_str().expect("UTF-8")], b""));
+    assert_eq!(folder.read("half.json"), b"NG");
+    for asked in ["json", "table"] {
+        let unwritten = kit("bytes", &["--file", &png, "--output", asked, "-o", "nowhere"], b"");
+        refused(unwritten, 2, &["is for JSON, and bytes answers with application/octet-stream"]);
+    }
     let mixed = r#"{"x": [[2], [3]], "n": [3, 1], "words": ["hi", "you"]}"#;
     let table = answered(kit("mixed", &["--data", mixed], b""));
     let expected = "ROW  lengths  scaled[0]  words\n  0        2        6.0  hi\n  1        3        3.0  you\n";
     assert!(table.ends_with(expected), "{table}");
+}
+
+/// Says the words of a text; at "stop", it fails.
+struct Speaker;
+
+impl Runnable for Speaker {
+    type Params = ();
+
+    fn open(_: &OpenContext<()>) -> Result<Self, OpenError> {
+        Ok(Self)
+    }
+
+    fn methods(methods: &mut Methods<Self>) {
+        methods.add_stream("say", Self::say).input("text").output("word");
+        methods.add_stream("spell", Self::spell).input("text").output("letters");
+    }
+}
+
+impl Speaker {
+    fn say(&self, text: String) -> Result<Chunks<'_, String>, MethodError> {
+        let words: Vec<String> = text.split_whitespace().map(|word| format!(" {word}")).collect();
+        let word = |word: String| if word == " stop" { Err(MethodError::failed("no more")) } else { Ok(word) };
+        Ok(Box::new(words.into_iter().map(word)))
+    }
+
+    fn spell(&self, text: String) -> Result<Chunks<'_, Json<Vec<char>>>, MethodError> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        Ok(Box::new(words.into_iter().map(|word| Ok(Json(word.chars().collect())))))
+    }
+}
+
+#[test]
+fn a_stream_is_shown_to_its_end() {
+    let runner = Runner::<Speaker>::new(()).name("speaker").cpu(1.0);
+    let server = Server::start(&block_on(App::builder().runner(runner).start()).expect("the app starts"));
+    let url = format!("http://{}", server.address);
+    let folder = Folder::new("stream");
+    let speaker = |arguments: &[&str]| call(&url, &[&["speaker"], arguments].concat(), b"");
+    assert_eq!(answered(speaker(&["say", "--data", "some words"])), " some words\n");
+    assert_eq!(answered(speaker(&["say", "--data", "some words", "--output", "json"])), "\" some\"\n\" words\"\n");
+    assert_eq!(answered(speaker(&["spell", "--data", "a bc"])), "[\"a\"]\n[\"b\",\"c\"]\n");
+    let file = folder.0.join("words.txt");
+    answered(speaker(&["say", "--data", "some words", "-o", file.to_str().expect("UTF-8")]));
+    assert_eq!(folder.read("words.txt"), b" some words");
+    let broken = speaker(&["say", "--data", "some stop words"]);
+    assert_eq!(broken.stdout, b" some\n");
+    refused(broken, 1, &["speaker.say: broken off, method_failed: no more"]);
+    refused(speaker(&["say", "--data", "some", "--output", "npy"]), 2, &["answers with a stream"]);
+    let document = server.get("/docs.json").json();
+    let say = &document["paths"]["/v1/runners/speaker/say"]["post"]["responses"]["200"]["content"];
+    assert_eq!(say["text/event-stream"], serde_json::json!({}), "lines of events are no value with a schema");
+    // The protocol over HTTP has one answer to a request.
+    let input = serde_json::json!({"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]});
+    let body = serde_json::json!({"inputs": [input]}).to_string();
+    let answer = server.client().post("/v2/models/speaker.say/infer", &body);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("ModelStreamInfer, or POST to /v1/runners/speaker/say"), "{}", answer.text());
 }
 
 #[test]

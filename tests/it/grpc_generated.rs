@@ -15,6 +15,7 @@ fn the_generated_code_is_that_of_the_messages() {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".")
+        .codec_path("crate::grpc::codec::Bounded")
         .out_dir(&out.0)
         .compile_fds(messages)
         .expect("code is made of them");

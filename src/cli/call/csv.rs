@@ -4,7 +4,7 @@ use ekiden::value::{Signature, ValueSpec};
 use serde_json::{Number, Value};
 
 /// The rows of a file as the JSON of a sole tensor: a list of lists, or a list where the tensor has one dimension. A first
-/// row that is not all numbers is a heading.
+/// row without any number is a heading.
 ///
 /// # Errors
 /// Why not: where something is no number, or what the method takes instead.
@@ -22,7 +22,7 @@ pub(super) fn json(bytes: &[u8], signature: &Signature) -> Result<String, String
         std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 at byte {}", error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
-    if lines.peek().is_some_and(|(_, line)| line.split(',').any(|cell| number(cell).is_none())) {
+    if lines.peek().is_some_and(|(_, line)| line.split(',').all(|cell| number(cell).is_none())) {
         lines.next();
     }
     let mut rows = Vec::new();
@@ -41,6 +41,9 @@ pub(super) fn json(bytes: &[u8], signature: &Signature) -> Result<String, String
             (true, found) => return Err(format!("line {}: expected one number, found {found}", at + 1)),
             (false, _) => rows.push(cells.into()),
         }
+    }
+    if rows.is_empty() {
+        return Err("it has no rows".to_owned());
     }
     Ok(Value::from(rows).to_string())
 }
@@ -72,7 +75,9 @@ mod tests {
         check(matrix(), "width,height\n5.1, 3\n\n+1.,-2e3\r\n", Ok("[[5.1,3],[1.0,-2000.0]]"));
         check(matrix(), "1,2", Ok("[[1,2]]"));
         check(matrix(), "\u{feff}\"1\",2", Ok("[[1,2]]"));
-        check(matrix(), "", Ok("[]"));
+        check(matrix(), "", Err("it has no rows"));
+        check(matrix(), "a,b\n", Err("it has no rows"));
+        check(matrix(), "5.1,3,x\n1,2,3", Err("line 1, column 3: expected a number, found \"x\""));
         check(matrix(), "a,b\n1,2\n3,four", Err("line 3, column 2: expected a number, found \"four\""));
         check(matrix(), "a,b\n1,nan", Err("line 2, column 2"));
         check(TensorSpec::i64("x", [None]).into(), "n\n1\n2\n", Ok("[1,2]"));

@@ -2,10 +2,11 @@
 
 mod body;
 mod csv;
+mod out;
+mod stream;
 mod table;
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::described::Runner;
 use super::runners::{agent, ask, base};
 use super::{Failure, print};
 use body::Body;
+use out::Out;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +30,8 @@ Examples:
   ekiden call iris_clf predict --file flowers.npy -o probabilities.npy
   echo '[[6.7,3.0,5.2,2.3]]' | ekiden call iris_clf predict --data - --output json
 
-A file is sent as what its name ends in: .json, .npy, .txt, .csv (rows of numbers, which become JSON; a first row that has \
-others is a heading), or as raw bytes where that is what the method takes. Standard input is told by what it holds.
+A file is sent as what its name ends in: .json, .npy, .txt, .csv (rows of numbers, which become JSON; a first row \
+without numbers is a heading), or as raw bytes where that is what the method takes. Standard input is told by what it holds.
 
 Exit codes: 0 success; 1 the call was refused or has failed, or there is no server; 2 the command line is wrong.";
 
@@ -110,8 +112,10 @@ pub(super) fn call(args: &CallArgs) -> Result<(), Failure> {
         let example = method.example.clone().or_else(|| docs::example(&signature, 1));
         return Err(usage(&args.method, &signature, example));
     };
-    let answer = send(args, base, body)?;
-    show(args, &signature, answer)
+    match send(args, &signature, base, body)? {
+        Some(answer) => show(args, &signature, answer),
+        None => Ok(()),
+    }
 }
 
 /// What a method takes, and how it is said, for those who have said nothing.
@@ -127,7 +131,8 @@ fn usage(method: &str, signature: &Signature, example: Option<Value>) -> Failure
     Failure::Usage(format!("{method} takes {}: give it with --data or --file, such as {example}", inputs.join(", ")))
 }
 
-fn send(args: &CallArgs, base: &str, body: Body) -> Result<Answer, Failure> {
+/// Makes the call; `None` where its answer was a stream, and has been shown.
+fn send(args: &CallArgs, signature: &Signature, base: &str, body: Body) -> Result<Option<Answer>, Failure> {
     let CallArgs { runner, method, .. } = args;
     let accept = if format(args) == Some(OutputArg::Npy) { Format::Npy } else { Format::Json };
     // The server says that the deadline has passed; this is for one that says nothing.
@@ -145,15 +150,47 @@ fn send(args: &CallArgs, base: &str, body: Body) -> Result<Answer, Failure> {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let (media_type, retry_after) = (header("content-type"), header("retry-after"));
+    if status.is_success() && signature.streams {
+        let what = format!("{runner}.{method}");
+        return stream(args, &what, &media_type, response.body_mut().as_reader()).map(|()| None);
+    }
     let bytes = response.body_mut().with_config().limit(LONGEST).read_to_vec().map_err(failed)?;
     if status.is_success() {
-        return Ok(Answer { media_type, bytes });
+        return Ok(Some(Answer { media_type, bytes }));
     }
     let error: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let (code, message) = (error["code"].as_str().unwrap_or("no code"), error["error"].as_str());
     let message = message.map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned);
     let later = if retry_after.is_empty() { retry_after } else { format!("; try again in {retry_after} s") };
     Err(Failure::Run(format!("{runner}.{method} answered {}, {code}: {message}{later}", status.as_u16())))
+}
+
+/// Shows an answer that is a stream, as it comes.
+fn stream(args: &CallArgs, what: &str, media_type: &str, answer: impl Read) -> Result<(), Failure> {
+    let events = media_type.starts_with("text/event-stream");
+    let format = format(args);
+    match format {
+        Some(OutputArg::Npy) => {
+            return Err(Failure::Usage(format!("--output npy is for one tensor, and {what} answers with a stream")));
+        }
+        Some(asked) if !events && args.output == Some(asked) => return Err(not_json(args, media_type)),
+        _ if !events && args.out.is_none() && io::stdout().is_terminal() => {
+            return Err(Failure::Usage(format!(
+                "{media_type} is nothing for a terminal: write it to a file with -o FILE"
+            )));
+        }
+        _ => {}
+    }
+    let mut out = Out::of(args.out.as_deref())?;
+    let shown = if events { stream::events(answer, format, &mut out) } else { stream::copy(answer, &mut out) };
+    shown.map_err(|problem| Failure::Run(format!("{what}: {problem}")))?;
+    out.finish()
+}
+
+fn not_json(args: &CallArgs, media_type: &str) -> Failure {
+    let asked = args.output.and_then(|asked| asked.to_possible_value());
+    let asked = asked.map_or_else(String::new, |asked| format!("--output {} ", asked.get_name()));
+    Failure::Usage(format!("{asked}is for JSON, and {} answers with {media_type}: leave it out", args.method))
 }
 
 /// What was asked for, or follows from the name of the file that the answer goes to.
@@ -176,8 +213,10 @@ fn show(args: &CallArgs, signature: &Signature, answer: Answer) -> Result<(), Fa
             Err(Failure::Usage(format!("--output npy is for one tensor, and {} returns {outputs}", args.method)))
         }
         Some(OutputArg::Npy) => write(args, &answer.bytes),
+        Some(OutputArg::Json) if !is_json && args.output.is_some() => Err(not_json(args, &answer.media_type)),
+        Some(OutputArg::Table) if !is_json && args.out.is_some() => Err(not_json(args, &answer.media_type)),
         Some(OutputArg::Json) if is_json && args.out.is_none() => write(args, &[&answer.bytes[..], b"\n"].concat()),
-        Some(OutputArg::Json) if is_json => write(args, &answer.bytes),
+        Some(OutputArg::Json) if is_json || args.out.is_some() => write(args, &answer.bytes),
         None if args.out.is_some() || (!is_json && !io::stdout().is_terminal()) => write(args, &answer.bytes),
         _ if !is_json => {
             let length = answer.bytes.len();
@@ -193,19 +232,10 @@ fn show(args: &CallArgs, signature: &Signature, answer: Answer) -> Result<(), Fa
 
 /// Writes the answer to its file, or prints it.
 fn write(args: &CallArgs, bytes: &[u8]) -> Result<(), Failure> {
-    if let Some(file) = &args.out {
-        let failed = |error| Failure::Run(format!("{} cannot be written: {error}", file.display()));
-        fs::write(file, bytes).map_err(failed)?;
-        return print(format_args!("wrote {}: {} bytes\n", file.display(), bytes.len()));
-    }
-    if bytes.starts_with(b"\x93NUMPY") && io::stdout().is_terminal() {
+    if args.out.is_none() && bytes.starts_with(b"\x93NUMPY") && io::stdout().is_terminal() {
         return Err(Failure::Usage("a .npy file is nothing for a terminal: write it to one with -o FILE".to_owned()));
     }
-    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
-        // A reader that has seen enough is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("standard output cannot be written: {error}")))
-        }
-        _ => Ok(()),
-    }
+    let mut out = Out::of(args.out.as_deref())?;
+    out.put(bytes)?;
+    out.finish()
 }

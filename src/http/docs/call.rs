@@ -130,12 +130,17 @@ fn streamed(method: &MethodHandle) -> Response {
     let response = ResponseBuilder::new().description(format!("Chunks, each {}", list(outputs)));
     let response = match outputs {
         [ValueSpec::Bytes(_)] => response.content(media(Format::Bytes), file(None)),
-        [ValueSpec::Text(_)] => response
-            .content(EVENTS, content(schema::text(), None))
-            .content(media(Format::Text), content(schema::text(), None)),
-        _ => response.content(EVENTS, content(schema::text(), None)),
+        [ValueSpec::Text(_)] => {
+            response.content(EVENTS, events()).content(media(Format::Text), content(schema::text(), None))
+        }
+        _ => response.content(EVENTS, events()),
     };
     response.header("x-request-id", answers::header("What the request is named in logs.", Type::String)).build()
+}
+
+/// Events have no schema: those of JSON are for one value, and readers would take the lines for it.
+fn events() -> Content {
+    ContentBuilder::new().build()
 }
 
 /// The media type without parameters, by which documents name formats.

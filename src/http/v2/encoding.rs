@@ -14,12 +14,16 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 
 use super::super::error::Refusal;
+use super::inflated::{Held, Inflated};
 
 /// The largest that a compressed body may be to be inflated at once: deflate makes a thousand bytes of one at most.
 const SMALL_COMPRESSED: usize = 4 << 10;
 
 /// The largest that an answer may be to be compressed at once.
 const SMALL: usize = 64 << 10;
+
+/// The room for a body to begin with.
+const FIRST: usize = 4 << 10;
 
 /// The least that an answer has to be for compressing it to save anything.
 const WORTH_IT: usize = 256;
@@ -75,18 +79,20 @@ impl Encoding {
         best.map(|(encoding, _)| encoding)
     }
 
-    fn inflate(self, body: &[u8], limit: usize) -> Result<Bytes, CallError> {
+    fn inflate(self, body: &[u8], limit: usize, held: &mut Held) -> Result<Bytes, CallError> {
         let inflated = match self {
-            Self::Gzip => gunzip(body, limit),
-            Self::Deflate => unzlib(body, limit),
+            Self::Gzip => gunzip(body, limit, held)?,
+            Self::Deflate => unzlib(body, limit, held)?,
         };
-        let inflated = inflated
-            .map_err(|problem| CallError::invalid_input(format!("the body is not {}: {problem}", self.name())))?;
         if inflated.len() > limit {
             let problem = format!("the body, inflated, is larger than the server's max_body_bytes = {limit}");
             return Err(CallError::TooLarge(problem.into()));
         }
         Ok(inflated.into())
+    }
+
+    fn broken(self, problem: impl std::fmt::Display) -> CallError {
+        CallError::invalid_input(format!("the body is not {}: {problem}", self.name()))
     }
 
     fn deflate(self, body: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -107,43 +113,68 @@ impl Encoding {
     }
 }
 
+/// Makes room for more where there is none, up to a byte more than the limit.
+fn make_room(out: &mut Vec<u8>, limit: usize, held: &mut Held) -> Result<(), CallError> {
+    if out.len() == out.capacity() {
+        let capacity = out.len().saturating_mul(2).max(FIRST).min(limit.saturating_add(1));
+        held.grow_to(capacity)?;
+        out.reserve_exact(capacity.saturating_sub(out.len()));
+    }
+    Ok(())
+}
+
 /// Inflates up to a byte more than the limit. Its check sums are at its end: what is cut off is found.
-fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    let read = MultiGzDecoder::new(body).take(most).read_to_end(&mut out);
-    read.map(|_| out).map_err(|error| error.to_string())
+fn gunzip(body: &[u8], limit: usize, held: &mut Held) -> Result<Vec<u8>, CallError> {
+    let (mut reader, mut out) = (MultiGzDecoder::new(body), Vec::new());
+    while out.len() <= limit {
+        make_room(&mut out, limit, held)?;
+        let room = u64::try_from(out.capacity() - out.len()).unwrap_or(u64::MAX);
+        let read = reader.by_ref().take(room).read_to_end(&mut out);
+        if read.map_err(|error| Encoding::Gzip.broken(error))? == 0 {
+            break;
+        }
+    }
+    Ok(out)
 }
 
 /// The same. A reader would take a body that is cut off for one that has ended.
-fn unzlib(body: &[u8], limit: usize) -> Result<Vec<u8>, String> {
-    let mut inflater = Decompress::new(true);
-    let mut out = Vec::with_capacity(body.len().saturating_mul(2).clamp(64, 1 << 20).min(limit.saturating_add(1)));
+fn unzlib(body: &[u8], limit: usize, held: &mut Held) -> Result<Vec<u8>, CallError> {
+    let broken = |problem: String| Encoding::Deflate.broken(problem);
+    let (mut inflater, mut out) = (Decompress::new(true), Vec::new());
     loop {
+        // Also where there is nothing to write: what has no room says nothing of its end.
+        make_room(&mut out, limit, held)?;
         let taken = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
         let (rest, before) = (body.get(taken..).unwrap_or_default(), out.len());
-        let status =
-            inflater.decompress_vec(rest, &mut out, FlushDecompress::Finish).map_err(|error| error.to_string())?;
+        let status = inflater.decompress_vec(rest, &mut out, FlushDecompress::Finish);
+        let status = status.map_err(|error| broken(error.to_string()))?;
         let now = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
         match status {
-            Status::StreamEnd if now < body.len() => return Err(format!("it ends at byte {now}, and more follows")),
+            Status::StreamEnd if now < body.len() => {
+                return Err(broken(format!("it ends at byte {now}, and more follows")));
+            }
             Status::StreamEnd => return Ok(out),
             _ if out.len() > limit => return Ok(out),
-            _ if out.len() == out.capacity() => out.reserve(out.len().max(64).min(limit + 1 - out.len())),
-            _ if now == taken && out.len() == before => return Err("it is cut off".to_owned()),
+            _ if out.len() < out.capacity() && now == taken && out.len() == before => {
+                return Err(broken("it is cut off".to_owned()));
+            }
             _ => {}
         }
     }
 }
 
-/// A request's body, inflated where it is compressed.
-pub(super) async fn inflated(request: &HttpRequest, body: Bytes, limit: usize) -> Result<Bytes, Refusal> {
-    let Some(encoding) = Encoding::of_request(request)? else { return Ok(body) };
-    let inflated = if body.len() <= SMALL_COMPRESSED {
-        encoding.inflate(&body, limit)
-    } else {
-        aside(move || encoding.inflate(&body, limit)).await?
-    };
+/// A request's body, inflated where it is compressed; and what it holds of the server's memory for such bodies.
+pub(super) async fn inflated(
+    request: &HttpRequest,
+    body: Bytes,
+    limit: usize,
+    all: &Inflated,
+) -> Result<(Bytes, Option<Held>), Refusal> {
+    let Some(encoding) = Encoding::of_request(request)? else { return Ok((body, None)) };
+    let mut held = all.hold();
+    let at_once = body.len() <= SMALL_COMPRESSED;
+    let work = move || encoding.inflate(&body, limit, &mut held).map(|body| (body, Some(held)));
+    let inflated = if at_once { work() } else { aside(work).await? };
     inflated.map_err(|error| Refusal::from(&error))
 }
 
@@ -174,13 +205,34 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 mod tests {
     use super::*;
 
+    fn inflate(encoding: Encoding, body: &[u8], limit: usize) -> Result<Bytes, CallError> {
+        encoding.inflate(body, limit, &mut Inflated::new(limit).hold())
+    }
+
+    #[test]
+    fn bodies_that_are_inflated_hold_only_so_much_together() {
+        for encoding in [Encoding::Gzip, Encoding::Deflate] {
+            let body = encoding.deflate(&vec![0; 100_000]).expect("is compressed");
+            let all = Inflated::new(100_000);
+            let mut held: Vec<Held> = (0..5).map(|_| all.hold()).collect();
+            let mut full = held.pop().expect("five");
+            for held in &mut held {
+                assert!(encoding.inflate(&body, 100_000, held).is_ok(), "{encoding:?}");
+            }
+            let refused = encoding.inflate(&body, 100_000, &mut full).expect_err("the fifth");
+            assert!(matches!(refused, CallError::Unavailable { .. }), "{encoding:?}: {refused}");
+            held.pop();
+            assert!(encoding.inflate(&body, 100_000, &mut full).is_ok(), "{encoding:?}");
+        }
+    }
+
     #[test]
     fn bodies_come_back_as_they_were() {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             for size in [0, 1, 100, 100_000] {
                 let body: Vec<u8> = (0..size).map(|at| (at * at % 251) as u8).collect();
                 let deflated = encoding.deflate(&body).expect("is compressed");
-                assert_eq!(encoding.inflate(&deflated, size).expect("is inflated"), body, "{encoding:?} {size}");
+                assert_eq!(inflate(encoding, &deflated, size).expect("is inflated"), body, "{encoding:?} {size}");
             }
         }
     }
@@ -190,10 +242,10 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             let bomb = encoding.deflate(&vec![0; 10 << 20]).expect("is compressed");
             assert!(bomb.len() < 500_000);
-            let refused = encoding.inflate(&bomb, 1000).expect_err("is too large");
+            let refused = inflate(encoding, &bomb, 1000).expect_err("is too large");
             assert!(matches!(refused, CallError::TooLarge(_)), "{encoding:?}: {refused}");
             let deflated = encoding.deflate(&[7; 1000]).expect("is compressed");
-            assert!(encoding.inflate(&deflated, 1000).is_ok() && encoding.inflate(&deflated, 999).is_err());
+            assert!(inflate(encoding, &deflated, 1000).is_ok() && inflate(encoding, &deflated, 999).is_err());
         }
     }
 
@@ -202,12 +254,12 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
             let whole = encoding.deflate(b"some text, and some more of it").expect("is compressed");
             for end in 0..whole.len() {
-                let refused = encoding.inflate(&whole[..end], 1000);
+                let refused = inflate(encoding, &whole[..end], 1000);
                 assert!(refused.is_err(), "{encoding:?}, cut off at {end}: {refused:?}");
             }
             let more = [&whole[..], b"more"].concat();
-            assert!(encoding.inflate(&more, 1000).is_err(), "{encoding:?}");
-            assert!(encoding.inflate(b"[1, 2]", 1000).is_err(), "{encoding:?}");
+            assert!(inflate(encoding, &more, 1000).is_err(), "{encoding:?}");
+            assert!(inflate(encoding, b"[1, 2]", 1000).is_err(), "{encoding:?}");
         }
     }
 

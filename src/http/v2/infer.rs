@@ -60,9 +60,24 @@ async fn answer(
         Refusal::from(&error)
     };
     let body = body.map_err(|error| refused(unreadable(&error, api)))?;
-    let body = encoding::inflated(request, body, api.max_body_bytes).await.inspect_err(|refusal| {
-        method.refuse(&CallError::invalid_input(refusal.message.as_str()));
+    let inflated = encoding::inflated(request, body, api.max_body_bytes, &api.inflated).await;
+    // It is held until the answer is there.
+    let (body, _held) = inflated.inspect_err(|refusal| {
+        let error = match refusal.code {
+            "unavailable" => CallError::unavailable(refusal.message.as_str()),
+            _ => CallError::invalid_input(refusal.message.as_str()),
+        };
+        method.refuse(&error);
     })?;
+    if method.signature().streams {
+        let problem = format!(
+            "model \"{}\" answers with a stream: ask it by gRPC's ModelStreamInfer, or POST to /v1/runners/{}/{}",
+            model.name(),
+            model.runner().name,
+            method.name()
+        );
+        return Err(refused(CallError::invalid_input(problem)));
+    }
     let mut asked = decode(request, &body, model).map_err(refused)?;
     let id = asked.id.take();
     let Prepared { inputs, options, wanted } = asked.prepare(method.signature()).map_err(refused)?;

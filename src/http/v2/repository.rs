@@ -73,7 +73,7 @@ pub(in crate::http) async fn order(
         [] => refused(&method_not_allowed(request, &Method::GET), Some(Method::GET)),
         ["repository", "index"] if posts => index(serving, body),
         ["repository", "models", name, "load"] if posts => {
-            let order = read::<Order>(&body).and_then(|order| check(&order));
+            let order = read::<Order>(&body).and_then(|order| oip::check_load(order.parameters.keys()));
             match order {
                 Ok(()) => answer(oip::load(serving, name).await),
                 Err(problem) => error(&problem),
@@ -84,17 +84,6 @@ pub(in crate::http) async fn order(
             refused(&method_not_allowed(request, &Method::POST), Some(Method::POST))
         }
         _ => refused(&nothing(request), None),
-    }
-}
-
-/// A model is what its runner's configuration says: orders bring none.
-fn check(order: &Order) -> Result<(), CallError> {
-    let known = |name: &&String| *name == "config" || name.starts_with("file:");
-    match order.parameters.keys().find(known) {
-        Some(name) => Err(CallError::invalid_input(format!(
-            "parameter \"{name}\": a model is what the configuration says; change that, and POST /v1/reload"
-        ))),
-        None => Ok(()),
     }
 }
 

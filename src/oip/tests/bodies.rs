@@ -155,6 +155,31 @@ fn what_is_wrong_with_json_is_said() {
     check(shared, "output \"y\": parameter \"shared_memory_offset\": shared memory is not supported");
 }
 
+#[test]
+fn requests_have_bounds_and_each_member_once() {
+    let check = |body: String, expected: &str| {
+        let problem = json::decode(body.as_bytes()).expect_err(expected).to_string();
+        assert!(problem.contains(expected), "{problem}");
+    };
+    let long = "x".repeat(1025);
+    check(format!(r#"{{"id":"{long}","inputs":[]}}"#), "\"id\" can have 1024 bytes, found 1025");
+    check(format!(r#"{{"inputs":[{{"name":"{long}"}}]}}"#), "the name of an input can have 256 bytes, found 1025");
+    check(r#"{"inputs":[],"inputs":[]}"#.into(), "the request, an object, has \"inputs\" a second time (byte 13)");
+    let twice = r#"{"inputs":[],"parameters":{"priority":1,"priority":2}}"#;
+    check(twice.into(), "\"parameters\" have \"priority\" a second time (byte 40)");
+    let many: Vec<String> = (0..257).map(|at| format!("\"p{at}\":[[]]")).collect();
+    check(format!(r#"{{"inputs":[],"parameters":{{{}}}}}"#, many.join(",")), "\"parameters\" can have 256");
+    let texts = vec!["\"\""; (1 << 20) + 1].join(",");
+    let input = |data: &str| format!(r#"{{"name":"x","datatype":"BYTES","shape":[0],"data":[{data}]}}"#);
+    check(format!(r#"{{"inputs":[{}]}}"#, input(&texts)), "1048576 elements of BYTES, found 1048577");
+    // What is null is absent.
+    let absent = r#"{"id":null,"parameters":null,"outputs":null,"inputs":[{"name":"x","datatype":"INT8","shape":[1],
+        "parameters":{"binary_data_size":null},"data":[1]}]}"#;
+    let request = json::decode(absent.as_bytes()).expect("is read");
+    assert_eq!((request.id, request.outputs.len(), request.inputs.len()), (None, 0, 1));
+    check(r#"{"inputs":null}"#.into(), "the request has no \"inputs\"");
+}
+
 /// A body of JSON and what follows.
 fn body(json: &str, data: &[u8]) -> (Bytes, usize) {
     (Bytes::from([json.as_bytes(), data].concat()), json.len())

@@ -201,6 +201,8 @@ fn inputs_are_found_by_their_names() {
     refused(|request| drop(request.inputs.pop()), "input \"a\" is missing");
     refused(|request| request.inputs.clear(), "inputs \"a\", \"b\" are missing");
     refused(|request| request.inputs.push(request.inputs[0].clone()), "input \"b\" comes a second time");
+    let many = |request: &mut InferRequest| request.inputs[0] = raw("b", Datatype::Bytes, &[(1 << 20) + 1], &[0; 4]);
+    refused(many, "a request can have 1048576 elements of BYTES, found 1048577");
     refused(|request| request.inputs[0].name = "c".repeat(1000), "ccc…\"; there are: a, b");
     refused(
         |request| request.outputs = asked(&[("nam", 0)]).outputs,

@@ -1,12 +1,17 @@
 //! Clients that go away, and a server that does.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
 use ekiden::App;
+use ekiden::grpc::GrpcOptions;
 use ekiden::grpc::inference::*;
 use tonic::Code;
 
-use super::{Grpc, counts, refused, text, waits};
+use super::{Grpc, counts, options, refused, text, waits};
 use crate::kit;
-use crate::support::{Gate, Made, eventually};
+use crate::support::{Gate, Made, PATIENCE, eventually};
 
 /// Has a call wait behind another, in a queue with room for one; `leave` has its client go, before the call runs.
 fn check(leave: impl FnOnce(&Grpc, &App)) {
@@ -83,4 +88,19 @@ fn what_was_accepted_is_finished_when_the_server_stops() {
     assert_eq!(answer.id, "accepted");
     server.wait();
     assert_eq!(gate.batches("text"), [1]);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_not_waited_for() {
+    let grace = PATIENCE * 60;
+    let mut server = Grpc::with(&kit::app(&Gate::default(), |runner| runner), GrpcOptions { grace, ..options() });
+    // HTTP/2 with no settings of its own, by a client that heeds nothing that it is told.
+    let mut idle = TcpStream::connect(server.address).expect("a connection");
+    idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it is sent");
+    idle.read_exact(&mut [0; 9]).expect("the server's settings");
+    let since = Instant::now();
+    server.begin_stop();
+    server.wait();
+    // Without an answer to its pings, the server gives such a connection up after 30 s.
+    assert!(since.elapsed() < PATIENCE / 3, "{:?}", since.elapsed());
 }

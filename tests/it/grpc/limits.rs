@@ -35,6 +35,16 @@ fn messages_may_be_as_large_as_the_server_takes() {
 }
 
 #[test]
+fn messages_of_very_many_parts_are_refused() {
+    let server = Grpc::start(&kit::app(&Gate::default(), |runner| runner));
+    let inputs = vec![model_infer_request::InferInputTensor::default(); 1 << 20];
+    let bomb = ModelInferRequest { inputs, ..request("kit.text", "x", "BYTES", &[1], "") };
+    let answer = server.ask(async |client| client.send_compressed(CompressionEncoding::Gzip).model_infer(bomb).await);
+    let refusal = refused(answer, Code::InvalidArgument, &["a request can have 4096 inputs, found more"]);
+    assert!(!refusal.details().is_empty(), "{refusal:?}");
+}
+
+#[test]
 fn answers_are_compressed_as_their_requests() {
     let server = Grpc::start(&kit::app(&Gate::default(), |runner| runner));
     for (encoding, name) in [(CompressionEncoding::Gzip, "gzip"), (CompressionEncoding::Deflate, "deflate")] {

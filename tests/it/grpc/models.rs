@@ -141,6 +141,12 @@ fn orders_are_not_taken_unless_the_server_says_so() {
         let one_of_many = client.repository_model_load(load("kit.text")).await;
         refused(one_of_many, Code::InvalidArgument, &["name that, for all of them"]);
         refused(client.repository_model_load(load("other")).await, Code::NotFound, &["there is no model \"other\""]);
+        let own = RepositoryModelLoadRequest {
+            parameters: [("config".to_owned(), Default::default())].into(),
+            ..load("kit")
+        };
+        let parts = ["parameter \"config\": a model is what the configuration says"];
+        refused(client.repository_model_load(own).await, Code::InvalidArgument, &parts);
         client.repository_model_load(load("kit")).await.expect("it is done");
     });
     assert_eq!(states(true), Some(("READY".to_owned(), String::new())));

@@ -1,5 +1,7 @@
 """The Open Inference Protocol over HTTP, by the client of Triton that people use: tritonclient[http]."""
 
+import urllib.request
+import json
 import asyncio
 
 import ml_dtypes
@@ -142,6 +144,11 @@ def test_async(client):
         assert np.array_equal(call.get_result().as_numpy("numbers"), numbers)
 
 
+def queued(server):
+    with urllib.request.urlopen(f"http://{server.http}/v1/runners/types") as answer:
+        return sum(method["queued_rows"] for method in json.load(answer)["methods"])
+
+
 def test_asyncio(server):
     async def calls():
         async with asyncio_client.InferenceServerClient(server.http) as client:
@@ -150,10 +157,14 @@ def test_asyncio(server):
             answers = await asyncio.gather(*[client.infer("pair", inputs) for _, inputs in asked])
             for (numbers, _), answer in zip(asked, answers):
                 assert np.array_equal(answer.as_numpy("numbers"), numbers)
-            slow = asyncio.create_task(client.infer("types.slow", milliseconds(1000)))
+            # When the second waits, the first has the executor.
+            slow, next_slow = [asyncio.create_task(client.infer("types.slow", milliseconds(1000))) for _ in range(2)]
+            while not queued(server):
+                await asyncio.sleep(0.01)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(client.infer("types.values", [tensor("x", "BYTES", texts(b"1"))]), 0.2)
             assert (await slow).as_numpy("y")[0] == 1000
+            assert (await next_slow).as_numpy("y")[0] == 1000
 
     asyncio.run(calls())
     with InferenceServerClient(server.http) as client:

@@ -160,9 +160,6 @@ fn skip(scanner: &mut Scanner<'_>, name: &[u8]) -> Result<(), DecodeError> {
 fn parameters(scanner: &mut Scanner<'_>, what: &str) -> Result<Vec<(String, Parameter, usize)>, DecodeError> {
     let mut parameters = BTreeMap::new();
     json::object(scanner, &format!("{what}, an object"), |scanner, name, at| {
-        if is_null(scanner) {
-            return skip(scanner, name);
-        }
         if parameters.len() == MOST_PARAMETERS {
             return Err(DecodeError::new(format!("{what} can have {MOST_PARAMETERS}, found more (byte {at})")));
         }

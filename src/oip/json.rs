@@ -117,7 +117,7 @@ fn has_room(count: usize, what: &str, scanner: &Scanner<'_>) -> Result<(), Decod
     Err(DecodeError::new(format!("a request can have {MOST_TENSORS} {what}, found more (byte {})", scanner.at)))
 }
 
-/// Reads an object. A member that is `null` is as good as absent; one that comes twice would mean one thing or the other.
+/// Reads an object. A member that comes twice would mean one thing or the other.
 fn members<'a>(
     scanner: &mut Scanner<'a>,
     what: &str,
@@ -132,12 +132,8 @@ fn members<'a>(
             let name = excerpt(name);
             return Err(DecodeError::new(format!("{what}, has \"{name}\" a second time (byte {place})")));
         }
-        if is_null(scanner) { skip(scanner, name) } else { member(scanner, name, place) }
+        member(scanner, name, place)
     })
-}
-
-fn is_null(scanner: &Scanner<'_>) -> bool {
-    scanner.rest().starts_with(b"null")
 }
 
 /// A text of at most so many bytes.

@@ -172,12 +172,6 @@ fn requests_have_bounds_and_each_member_once() {
     let texts = vec!["\"\""; (1 << 20) + 1].join(",");
     let input = |data: &str| format!(r#"{{"name":"x","datatype":"BYTES","shape":[0],"data":[{data}]}}"#);
     check(format!(r#"{{"inputs":[{}]}}"#, input(&texts)), "1048576 elements of BYTES, found 1048577");
-    // What is null is absent.
-    let absent = r#"{"id":null,"parameters":null,"outputs":null,"inputs":[{"name":"x","datatype":"INT8","shape":[1],
-        "parameters":null,"data":[1]}]}"#;
-    let request = json::decode(absent.as_bytes()).expect("is read");
-    assert_eq!((request.id, request.outputs.len(), request.inputs.len()), (None, 0, 1));
-    check(r#"{"inputs":null}"#.into(), "the request has no \"inputs\"");
 }
 
 /// A body of JSON and what follows.

@@ -43,7 +43,6 @@ pub(crate) struct Batch<W: Worker> {
 /// A batch's run, while it lasts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    pub(crate) started: Instant,
     /// What it is expected to cost, in seconds, where that is known.
     pub(crate) cost: Option<f64>,
     /// The earliest deadline among its calls.

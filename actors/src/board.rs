@@ -7,12 +7,15 @@
 //! and has not looked yet (`waking`); and while one is idle and a batch will be due later, its method's alarm is set
 //! for then or earlier. Whoever looks and finds, or leaves, work for others rouses them.
 
+mod outcomes;
+mod running;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::announced::Announced;
-use crate::batch::{Batch, Entry, rows};
+use crate::batch::{Batch, rows};
 use crate::call::Call;
 use crate::cost::Cost;
 use crate::due::Room;
@@ -20,8 +23,7 @@ use crate::forecast::Forecast;
 use crate::lane::{Gone, place_of};
 use crate::policy::Verdict;
 use crate::queue::Queue;
-use crate::recovery::{Failure, Recovery, Trial, cut, halve, recovery};
-use crate::seat::{Rest, Running, Seat, Stuck, Tenure};
+use crate::seat::{Running, Seat, Stuck, Tenure};
 use crate::triage::Scene;
 use crate::{CallError, Cap, MethodLimits, WarmRun, Worker};
 
@@ -243,7 +245,7 @@ impl<W: Worker> Board<W> {
         let seat = tenure.seat;
         let next = match self.take_first(now, effects) {
             Some(batch) => {
-                let batch = self.begin(batch, now);
+                let batch = self.begin(batch);
                 self.seats[seat] = Seat::Running(Running::new(Arc::clone(&batch), now));
                 self.watch(batch.method, now, effects);
                 Next::Run(batch)
@@ -256,87 +258,6 @@ impl<W: Worker> Board<W> {
         };
         self.rouse_all(now, effects);
         next
-    }
-
-    /// An executor whose device has work asks for more to hand to it ahead: a full batch, where the calls that go first make
-    /// up one. What is not full may have company until the device is free, and loses nothing by waiting.
-    ///
-    /// What ends an executor ends all that it has been given, and nobody knows whose fault that was. So whatever is under
-    /// suspicion runs by itself, and so does what may run only once.
-    pub(crate) fn next_ahead(
-        &mut self,
-        tenure: Tenure,
-        now: Instant,
-        effects: &mut Effects<W>,
-    ) -> Option<Arc<Batch<W>>> {
-        let seat = tenure.seat;
-        let stays =
-            self.holds(tenure) && !self.released[seat] && !self.paused && !matches!(self.phase, Phase::Closed(_));
-        let is_wanted = self.returned.is_empty() && self.idle.is_empty() && self.waking.is_none();
-        if !stays || !is_wanted || self.is_crowded {
-            return None;
-        }
-        let may_have_company = |batch: &Arc<Batch<W>>| batch.trial.is_none() && self.retries(batch.method);
-        if !self.seats[seat].running()?.batches().all(may_have_company) {
-            return None;
-        }
-        let batch = self.take_due(true, now, effects)?;
-        let batch = self.begin(batch, now);
-        if let Seat::Running(running) = &mut self.seats[seat] {
-            running.add(Arc::clone(&batch));
-        }
-        Some(batch)
-    }
-
-    /// `batch` is given to an executor.
-    fn begin(&self, mut batch: Batch<W>, now: Instant) -> Arc<Batch<W>> {
-        batch.run = Some(self.methods[batch.method].queue.run(&batch, now));
-        Arc::new(batch)
-    }
-
-    /// A device has begun with a batch of `method`: has it looked at when it must have ended.
-    fn watch(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
-        let timeout = self.methods[method].queue.limits().batch_timeout;
-        if let Some(end) = timeout.and_then(|timeout| now.checked_add(timeout)) {
-            self.set_alarm(method, end, effects);
-        }
-    }
-
-    fn retries(&self, method: usize) -> bool {
-        self.methods[method].queue.limits().retry
-    }
-
-    /// What an executor was given ahead has been launched: the time that took is not the first batch's.
-    pub(crate) fn has_launched_ahead(&mut self, tenure: Tenure, now: Instant) {
-        if self.holds(tenure)
-            && let Seat::Running(running) = &mut self.seats[tenure.seat]
-        {
-            running.since = now;
-        }
-    }
-
-    /// An executor has finished `batch`, however that went. Whether another one was there beside it.
-    pub(crate) fn put_down(
-        &mut self,
-        tenure: Tenure,
-        batch: &Batch<W>,
-        now: Instant,
-        effects: &mut Effects<W>,
-    ) -> bool {
-        if !self.holds(tenure) || !self.is_running(tenure.seat) {
-            return false;
-        }
-        let Seat::Running(running) = std::mem::replace(&mut self.seats[tenure.seat], Seat::Awake) else { return false };
-        let had_company = running.had_company;
-        let Rest { running, has_turned, over } = running.without(batch, now);
-        effects.done = over;
-        let Some(running) = running else { return had_company };
-        let method = running.first().method;
-        self.seats[tenure.seat] = Seat::Running(running);
-        if has_turned {
-            self.watch(method, now, effects);
-        }
-        had_company
     }
 
     /// An executor looks whose device is not free: what it does instead of waiting for it, if it does.
@@ -461,33 +382,6 @@ impl<W: Worker> Board<W> {
         self.rouse(method, now, effects);
     }
 
-    /// Finds executors that have run a batch of `method` for too long, and has the others looked at in time. Who is
-    /// found is looked at again after as long, if it is still there.
-    fn find_stuck(&mut self, method: usize, now: Instant, effects: &mut Effects<W>) {
-        let Some(timeout) = self.methods[method].queue.limits().batch_timeout else { return };
-        let mut next: Option<Instant> = None;
-        for (seat, state) in self.seats.iter_mut().enumerate() {
-            let Seat::Running(running) = state else { continue };
-            if running.first().method != method {
-                continue;
-            }
-            if now.saturating_duration_since(running.since) >= timeout {
-                running.since = now;
-                effects.stuck.push(Stuck { tenure: Tenure { seat, nth: self.holders[seat] }, found: now, timeout });
-            }
-            next = [next, running.since.checked_add(timeout)].into_iter().flatten().min();
-        }
-        if let Some(next) = next {
-            self.set_alarm(method, next, effects);
-        }
-    }
-
-    /// Whether it still runs the batch that it was found with.
-    pub(crate) fn is_stuck(&self, stuck: &Stuck) -> bool {
-        self.holds(stuck.tenure)
-            && self.seats[stuck.tenure.seat].running().is_some_and(|running| running.since == stuck.found)
-    }
-
     /// An executor has ended, or is taken for gone. What it ran, if anything, is handed back.
     pub(crate) fn leave(&mut self, seat: usize, effects: &mut Effects<W>) -> Vec<Arc<Batch<W>>> {
         let next = self.next_tenure(seat);
@@ -504,126 +398,9 @@ impl<W: Worker> Board<W> {
         }
     }
 
-    /// Has what an executor that was lost had been given run again, or answers it. Whether its end is one that a trial can
-    /// afford.
-    pub(crate) fn lose(&mut self, batches: &[Arc<Batch<W>>], cause: &str, effects: &mut Effects<W>) -> bool {
-        if let [batch] = batches {
-            return self.recover(batch, Failure::Crash(cause.into()), effects);
-        }
-        let mut searches: Option<Arc<Trial>> = None;
-        for batch in batches {
-            // It may have been an accident in the company of another: each is looked into by itself.
-            let calls = batch.entries.len();
-            let trial = Arc::new(searches.as_ref().map_or_else(|| Trial::new(calls), |first| first.beside(calls)));
-            let entries = self.remaining(batch.method, &batch.entries, effects);
-            self.give_back(batch, Some(&trial), 0, (entries, Vec::new()));
-            searches.get_or_insert(trial);
-        }
-        self.wake_for_returned(effects);
-        false
-    }
-
     /// Learns from a batch that ran for nobody.
     pub(crate) fn observe(&mut self, run: &WarmRun, now: Instant) {
         self.methods[run.method].queue.observe(run.shape, run.rows, run.execution, now);
-    }
-
-    /// A batch has run and its calls are answered: what was to be guilty if it succeeded is looked into.
-    pub(crate) fn ran(
-        &mut self,
-        tenure: Tenure,
-        batch: &Batch<W>,
-        execution: Duration,
-        now: Instant,
-        effects: &mut Effects<W>,
-    ) {
-        if !self.holds(tenure) {
-            return;
-        }
-        self.put_down(tenure, batch, now, effects);
-        let method = &mut self.methods[batch.method];
-        method.queue.observe(batch.shape(), batch.rows(), execution, now);
-        let most = method.queue.limits().max_batch_size.get();
-        method.queue.caps().succeeded(batch.shape(), batch.rows(), most);
-        self.forgiven += std::mem::take(&mut method.unproven);
-        if let Some(trial) = &batch.trial {
-            trial.acquit();
-            let rest = self.remaining(batch.method, &batch.rest, effects);
-            self.give_back(batch, Some(trial), 0, halve(rest));
-            self.wake_for_returned(effects);
-        }
-    }
-
-    /// A batch did not succeed: answers its calls, or puts it in front of everything that waits, whole or in halves.
-    /// Whether the end of its executor, if that is what happened, is one that a trial can afford.
-    pub(crate) fn recover(&mut self, batch: &Batch<W>, failure: Failure, effects: &mut Effects<W>) -> bool {
-        let is_crash = matches!(failure, Failure::Crash(_));
-        let crashes = batch.crashes + u32::from(is_crash && batch.entries.len() == 1);
-        let entries = self.remaining(batch.method, &batch.entries, effects);
-        let rest = self.remaining(batch.method, &batch.rest, effects);
-        let retry = self.retries(batch.method);
-        let recovery = match self.phase {
-            Phase::Closed(_) => Recovery::Answer,
-            // By all calls that ran: whose caller has gone since may be the one to blame.
-            _ => recovery(&failure, batch.entries.len(), batch.rows(), crashes, batch.trial.is_some(), retry),
-        };
-        let trial = batch.trial.clone().unwrap_or_else(|| Arc::new(Trial::new(batch.entries.len())));
-        let is_free = is_crash && batch.trial.is_some() && trial.affords_a_crash();
-        // Of these nothing is known any more.
-        self.give_back(batch, Some(&trial), 0, (rest, Vec::new()));
-        match recovery {
-            Recovery::Answer => {
-                if is_crash && retry && trial.convict() {
-                    let unproven = &mut self.methods[batch.method].unproven;
-                    *(if trial.has_acquitted() { &mut self.forgiven } else { unproven }) += 1;
-                }
-                let error = failure.into_error();
-                effects.ended.extend(entries.into_iter().map(|entry| (batch.method, entry.call, error.clone())));
-            }
-            Recovery::Shrink => {
-                let cap = self.methods[batch.method].queue.caps().failed(batch.shape(), batch.rows());
-                for piece in cut(entries, cap) {
-                    self.give_back(batch, batch.trial.as_ref(), 0, (piece, Vec::new()));
-                }
-            }
-            Recovery::Alone => {
-                self.is_crowded = true;
-                self.give_back(batch, batch.trial.as_ref(), batch.crashes, (entries, Vec::new()));
-            }
-            Recovery::Again => self.give_back(batch, Some(&trial), crashes, (entries, Vec::new())),
-            Recovery::Halve => self.give_back(batch, Some(&trial), 0, halve(entries)),
-        }
-        self.wake_for_returned(effects);
-        is_free
-    }
-
-    /// How many charged ends of executors have turned out to be a call's fault, since this was last asked.
-    pub(crate) fn take_forgiven(&mut self) -> usize {
-        std::mem::take(&mut self.forgiven)
-    }
-
-    /// Those whose calls have not ended; the others are ended, if nobody has counted that yet.
-    fn remaining(&self, method: usize, entries: &[Entry<W>], effects: &mut Effects<W>) -> Vec<Entry<W>> {
-        let (gone, remaining): (Vec<_>, Vec<_>) =
-            entries.iter().map(Entry::again).partition(|entry| entry.call.has_ended());
-        effects.gone(method, gone.into_iter().map(|entry| (Arc::clone(&entry.call), entry.call.gone())));
-        remaining
-    }
-
-    /// Puts calls of `batch` in front of everything that waits.
-    fn give_back(
-        &mut self,
-        batch: &Batch<W>,
-        trial: Option<&Arc<Trial>>,
-        crashes: u32,
-        calls: (Vec<Entry<W>>, Vec<Entry<W>>),
-    ) {
-        let (method, trial) = (batch.method, trial.cloned());
-        let (entries, rest) = calls;
-        if entries.is_empty() && rest.is_empty() {
-            return;
-        }
-        self.returned.push_back(Batch { crashes, rest, trial, ..Batch::new(method, entries) });
     }
 
     /// Takes no more calls, and sends executors home as soon as nothing is left to do.

@@ -289,10 +289,10 @@ impl<W: Worker> Queue<W> {
     }
 
     /// The run of a batch that starts now.
-    pub(crate) fn run(&self, batch: &Batch<W>, now: Instant) -> Run {
+    pub(crate) fn run(&self, batch: &Batch<W>) -> Run {
         let cost = self.costs.of(batch.shape()).map(|curve| curve.estimate(batch.rows()).mean);
         let deadline = batch.entries.iter().chain(&batch.rest).filter_map(|entry| entry.call.deadline()).min();
-        Run { started: now, cost, deadline }
+        Run { cost, deadline }
     }
 
     /// Takes out the calls whose deadline has passed, and says when to look again.

@@ -166,3 +166,26 @@ impl fmt::Debug for Claim {
         f.debug_struct("Claim").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_that_goes_on_is_charged_once() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let device = Arc::new(SharedDevice::default());
+        let weight = || Weight::new(1.0).expect("a weight");
+        let (one, other) = (Party::new(Arc::clone(&device), weight()), Party::new(Arc::clone(&device), weight()));
+        let (claim, others) = (one.claim(0, || ()), other.claim(0, || ()));
+        assert!(claim.ask() && !others.ask());
+        device.state().since = Instant::now().checked_sub(HOUR);
+        claim.use_up(HOUR);
+        // Its executor is lost, and what is over has been counted.
+        drop(claim);
+        let next = one.claim(1, || ());
+        assert!(!next.ask(), "the other one has waited");
+        others.end(HOUR + Duration::from_secs(60), true);
+        assert!(next.ask(), "it has had less than the other one");
+    }
+}

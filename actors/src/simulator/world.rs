@@ -135,7 +135,8 @@ pub(super) struct Production<'a> {
     board: Board<Simulated>,
     /// Held, so that no caller seems to have gone.
     replies: Vec<Option<Reply<Simulated>>>,
-    running: Vec<Option<Arc<Batch<Simulated>>>>,
+    /// What each runs, and since when.
+    running: Vec<Option<(Arc<Batch<Simulated>>, Duration)>>,
     idle: Vec<bool>,
     /// When the batcher's timer goes off.
     timer: Option<Duration>,
@@ -198,7 +199,7 @@ impl<'a> Production<'a> {
             if let Next::Run(batch) = next {
                 let calls = batch.entries.iter().map(|entry| entry.call.input).collect();
                 effects.push(Effect::Start { seat, calls, rows: batch.rows() });
-                self.running[seat] = Some(batch);
+                self.running[seat] = Some((batch, now));
                 self.idle[seat] = false;
             }
         }
@@ -231,15 +232,13 @@ impl Scheduler for Production<'_> {
 
     fn finish(&mut self, seat: usize, now: Duration, effects: &mut Vec<Effect>) {
         let mut wanted = Effects::default();
-        if let Some(batch) = self.running[seat].take() {
+        if let Some((batch, started)) = self.running[seat].take() {
             for entry in &batch.entries {
                 entry.call.add(entry.rows.clone(), (), &mut Wakers::default());
                 self.replies[entry.call.input] = None;
             }
-            let started = batch.run.map_or(self.epoch, |run| run.started);
             let tenure = self.board.tenure(seat);
-            let ended = self.epoch + now;
-            self.board.ran(tenure, &batch, ended.saturating_duration_since(started), ended, &mut wanted);
+            self.board.ran(tenure, &batch, now.saturating_sub(started), self.epoch + now, &mut wanted);
         }
         wanted.wake = Some(seat);
         self.carry_out(wanted, now, effects);

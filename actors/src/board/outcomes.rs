@@ -127,3 +127,42 @@ impl<W: Worker> Board<W> {
         self.returned.push_back(Batch { crashes, rest, trial, ..Batch::new(method, entries) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::MethodLimits;
+    use crate::board::Next;
+    use crate::call::Call;
+    use crate::simulation::toy::{Input, Nature, Toy};
+    use crate::{CallError, CallOptions};
+
+    #[test]
+    fn one_crash_in_company_is_forgiven_once_though_two_calls_are_guilty() {
+        let now = Instant::now();
+        let limits = MethodLimits { max_batch_size: NonZeroUsize::MIN, timeout: None, ..MethodLimits::default() };
+        let mut board = Board::<Toy>::new([limits], 1);
+        board.phase = Phase::Open;
+        let mut effects = Effects::default();
+        for id in 0..2 {
+            let input = Input { id, shape: 0, rows: 1, nature: Nature::Deadly };
+            let call = Arc::new(Call::new(input, NonZeroUsize::MIN, now, CallOptions::default()));
+            assert!(board.push(0, &call, now, &mut effects).is_ok());
+        }
+        let mut charged = 0;
+        while let Next::Run(_) = board.next(board.tenure(0), now, &mut effects) {
+            let _ = board.next_ahead(board.tenure(0), now, &mut effects);
+            let left = board.leave(0, &mut effects);
+            assert_eq!(left.len(), if charged == 0 { 2 } else { 1 }, "only once in company");
+            charged += usize::from(!board.lose(&left, "dead", &mut effects));
+        }
+        let crashed = |(_, _, error): &&(usize, _, CallError)| matches!(error, CallError::Crashed(_));
+        assert_eq!((charged, effects.ended.iter().filter(crashed).count()), (1, 2));
+        // The method shows with another call that it works.
+        let other = Batch::new(0, Vec::new());
+        board.ran(board.tenure(0), &other, Duration::ZERO, now, &mut effects);
+        assert_eq!(board.take_forgiven(), charged);
+    }
+}

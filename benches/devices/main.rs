@@ -29,6 +29,8 @@ mod rounds;
 #[allow(dead_code, reason = "some of it is for other benchmarks")]
 mod sample;
 mod section;
+#[path = "../targets/timing.rs"]
+mod timing;
 
 use std::error::Error;
 use std::future::pending;
@@ -100,7 +102,7 @@ fn compare(args: &Args, kind: Kind, batch: usize) -> Result<Row, Box<dyn Error>>
     let rows = |sample: Sample| Sample { per_s: sample.per_s * batch as f64, ..sample };
 
     let series = rounds(
-        &args.plan(),
+        &args.timing.plan(),
         vec![
             Contender::new("bare", |time| {
                 let seconds = (time.warm_up + time.measure).as_secs_f64();

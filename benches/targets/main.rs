@@ -35,6 +35,7 @@ mod rounds;
 mod sample;
 mod servers;
 mod target;
+mod timing;
 
 use std::error::Error;
 use std::path::Path;

@@ -31,7 +31,7 @@ struct Measured {
 
 impl Report {
     pub(crate) fn new(args: &Args) -> Self {
-        let plan = args.plan();
+        let plan = args.plan().timing;
         let given: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
         let command = format!("cargo bench --bench targets -- {}", given.join(" "));
         let command = command.trim_end_matches([' ', '-']).to_owned();

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use serde::Serialize;
 
-use crate::args::Plan;
 use crate::sample::{Measured, Sample, Time};
+use crate::timing::Plan;
 
 /// Somebody to be measured.
 pub(crate) struct Contender<'a> {

@@ -37,7 +37,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     };
 
     let series = rounds(
-        plan,
+        &plan.timing,
         vec![
             Contender::new("bare Burn loop", |time| Ok(pool.install(|| callers::repeat(batch, BATCH, time)))),
             // One batch runs, and one waits.

@@ -31,7 +31,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let tensor = Tensor::<2>::from_data([[5.1_f32, 3.5, 1.4, 0.2]], &Device::flex());
 
     let series = rounds(
-        plan,
+        &plan.timing,
         vec![
             Contender::new("64 callers, Array", |time| callers::many(&runtime, &arrays, &array, CALLERS, time)),
             Contender::new("64 callers, Tensor", |time| callers::many(&runtime, &tensors, &tensor, CALLERS, time)),

@@ -37,7 +37,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
         })
     };
     let contenders = CONNECTIONS.iter().flat_map(|&n| [contender(&bare, n), contender(&ekiden, n)]).collect();
-    let series = rounds(plan, contenders)?;
+    let series = rounds(&plan.timing, contenders)?;
     let findings = CONNECTIONS.iter().zip(series.chunks_exact(2)).flat_map(|(&n, pair)| judge(n, &pair[0], &pair[1]));
     Ok(Outcome { findings: findings.collect(), series })
 }

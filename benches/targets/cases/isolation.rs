@@ -62,7 +62,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
             }));
         }
     }
-    let series = rounds(plan, contenders)?;
+    let series = rounds(&plan.timing, contenders)?;
     let [small, small_apart, mean, mean_apart, softmax, softmax_apart, halve, halve_apart] = &series[..] else {
         return Err("a contender has gone".into());
     };

@@ -35,7 +35,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
         })
     };
     let series = rounds(
-        plan,
+        &plan.timing,
         vec![
             contender(&bare, &json, "JSON"),
             contender(&computing, &json, "JSON"),

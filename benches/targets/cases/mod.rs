@@ -65,7 +65,7 @@ impl Case {
     }
 
     pub(crate) fn run(self, plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
-        eprintln!("{}: {} rounds", self.name(), plan.rounds);
+        eprintln!("{}: {} rounds", self.name(), plan.timing.rounds);
         match self {
             Self::Iris => iris::run(plan),
             Self::Mlp => mlp::run(plan),

@@ -12,6 +12,7 @@ use crate::rounds::{Contender, rounds};
 use crate::sample::{self, Measured, SampleError, Time};
 use crate::servers;
 use crate::target::{Finding, Target};
+use crate::timing;
 
 pub(super) const ABOUT: &str = "The server of iris on 64 connections: `/metrics` scraped once a second and the access \
     log written to a file, beside neither.";
@@ -29,9 +30,9 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     }
 
     // So small a difference takes more rounds to be seen.
-    let plan = Plan { rounds: plan.rounds * 2, ..plan.clone() };
+    let often = timing::Plan { rounds: plan.timing.rounds * 2, ..plan.timing.clone() };
     let series = rounds(
-        &plan,
+        &often,
         vec![
             Contender::new("ekiden", |time| Ok(sample::take(&plain, &request, CONNECTIONS, time)?)),
             Contender::new("ekiden, observed", |time| scraped(&observed, &request, time)),

@@ -36,9 +36,10 @@ struct Round {
 pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let server = servers::spawn("ekiden", Role::EkidenDeep, None)?;
     let mut rounds = Vec::new();
-    for round in 0..plan.rounds {
-        let warm_up = if round == 0 { plan.first_warm_up } else { plan.warm_up };
-        rounds.push(one_round(&server, Time { warm_up, measure: plan.measure }, u64::from(round))?);
+    let timing = &plan.timing;
+    for round in 0..timing.rounds {
+        let warm_up = if round == 0 { timing.first_warm_up } else { timing.warm_up };
+        rounds.push(one_round(&server, Time { warm_up, measure: timing.measure }, u64::from(round))?);
     }
 
     let each = |of: &dyn Fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<f64>>();

@@ -58,7 +58,7 @@ impl Runnable for Dense {
     }
 
     fn methods(methods: &mut Methods<Self>) {
-        methods.add("predict", |dense: &Self, x: Tensor<2>| Ok(dense.net.forward(x))).batchable();
+        methods.add("predict", |dense: &Self, x: Tensor<2>| Ok(dense.net.forward(x))).batchable().input("x");
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) enum Role {
 /// The path of the method on Ekiden.
 pub(crate) const PREDICT: &str = "/v1/runners/dense/predict";
 
+/// The same by the Open Inference Protocol.
+pub(crate) const INFER: &str = "/v2/models/dense/infer";
+
 /// Starts this program again.
 pub(crate) fn spawn(name: &'static str, role: Role, answer: Option<&str>) -> Result<Server, StartError> {
     let program = std::env::current_exe().map_err(|error| StartError::Spawn { name, error })?;

@@ -2,25 +2,30 @@
 
 use std::error::Error;
 
+use ekiden::codec::npy;
+use ekiden::value::{Array, Value};
+
 use super::Outcome;
 use crate::args::Plan;
 use crate::models;
 use crate::process::Server;
 use crate::rounds::{Contender, rounds};
 use crate::sample;
-use crate::servers::{self, PREDICT, Role};
+use crate::servers::{self, INFER, PREDICT, Role};
 use crate::target::{Finding, Target};
 
 pub(super) const ABOUT: &str = "An MLP of 784-512-512-10, 784 numbers a call, on 64 connections. Beside it a bare \
     actix-web server that parses the body and answers with a constant, and one that runs the same MLP on Burn in its \
-    handler, a row at a time.";
+    handler, a row at a time. Binary tensors are those of the Open Inference Protocol.";
 
 const CONNECTIONS: usize = 64;
 
 pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
     let pixels = models::pixels(models::MLP[0]);
     let json = sample::post(PREDICT, "application/json", "", serde_json::to_string(&[&pixels])?.as_bytes());
-    let npy = sample::post(PREDICT, "application/x-npy", "", &npy(&pixels));
+    let array = Value::Tensor(Array::new(pixels.clone(), [1, pixels.len()])?);
+    let npy = sample::post(PREDICT, "application/x-npy", "", &npy::encode(&[array])?);
+    let binary = binary(&pixels);
 
     let ekiden = servers::spawn("ekiden", Role::EkidenMlp, None)?;
     let computing = servers::spawn("bare, computing", Role::BareMlp, None)?;
@@ -41,31 +46,33 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
             contender(&computing, &json, "JSON"),
             contender(&ekiden, &json, "JSON"),
             contender(&ekiden, &npy, ".npy"),
+            contender(&ekiden, &binary, "binary, /v2"),
         ],
     )?;
-    let [bare, computing, json, npy] = &series[..] else { return Err("a contender has gone".into()) };
+    let [bare, computing, json, npy, binary] = &series[..] else { return Err("a contender has gone".into()) };
     let finding = |what, number, least, rounds| Finding::new(what, number, Target::AtLeast(least), rounds);
     let findings = vec![
         finding("MLP, JSON, 64 connections", "requests/s ÷ bare", 0.5, json.rate_by(bare)),
         finding("MLP, JSON, 64 connections", "requests/s ÷ bare, computing", 1.2, json.rate_by(computing)),
         finding("MLP, .npy, 64 connections", "requests/s ÷ its own with JSON", 2.0, npy.rate_by(json)),
+        finding("MLP, binary tensors, 64 connections", "requests/s ÷ its own with JSON", 2.0, binary.rate_by(json)),
     ];
     Ok(Outcome { findings, series })
 }
 
-/// One row of numbers as `numpy.save` writes it, version 1.0:
-/// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
-fn npy(row: &[f32]) -> Vec<u8> {
-    let shape = row.len();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': (1, {shape}), }}");
-    // 10 bytes before it; all of it a multiple of 64, the last byte a line feed.
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = (header.len() as u16).to_le_bytes();
+/// One row as the Open Inference Protocol has it: a head in JSON, and the numbers behind it as they lie in memory.
+fn binary(row: &[f32]) -> Vec<u8> {
     let numbers: Vec<u8> = row.iter().flat_map(|number| number.to_le_bytes()).collect();
-    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), &numbers].concat()
+    let head = serde_json::json!({
+        "inputs": [{
+            "name": "x", "datatype": "FP32", "shape": [1, row.len()],
+            "parameters": {"binary_data_size": numbers.len()},
+        }],
+        "parameters": {"binary_data_output": true},
+    });
+    let head = head.to_string();
+    let length = format!("inference-header-content-length: {}\r\n", head.len());
+    sample::post(INFER, "application/octet-stream", &length, &[head.as_bytes(), &numbers].concat())
 }
 
 /// Two servers of one model must agree; how many rows they compute at once may show in the last digits.

@@ -111,7 +111,6 @@ pub(super) fn restarts(value: &Value) -> Parsed<u32> {
     whole(value, 0, u32::MAX.into()).map(|number| number as u32)
 }
 
-/// From 0 to 365 days.
 /// A unit of time that a key is named for.
 struct Unit {
     name: &'static str,
@@ -121,6 +120,7 @@ struct Unit {
 const MILLISECONDS: Unit = Unit { name: "milliseconds", per_second: 1e3 };
 const SECONDS: Unit = Unit { name: "seconds", per_second: 1.0 };
 
+/// From 0 to 365 days.
 fn duration(value: &Value, unit: &Unit) -> Parsed<Duration> {
     let most = LONGEST.as_secs_f64() * unit.per_second;
     match number(value) {

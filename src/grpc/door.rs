@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ekiden_actors::CallOptions;
+use ekiden_actors::{CallError, CallOptions};
+use prost::Message;
 use tonic::body::Body;
 use tonic::codegen::http::header::HeaderMap;
 use tonic::codegen::http::{Request, Response};
@@ -13,12 +14,15 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 
 use super::status::too_large;
+use crate::oip::{Held, Inflated};
 
 /// How long the client waits, in the protocol's own notation.
 const TIMEOUT: &str = "grpc-timeout";
 /// How the request's messages are compressed, if they are; and how the answer's may be.
 const ENCODING: &str = "grpc-encoding";
 const ACCEPTED: &str = "grpc-accept-encoding";
+/// Not at all.
+const IDENTITY: &str = "identity";
 /// The outcome, as a number.
 const STATUS: &str = "grpc-status";
 /// What it is about, in words.
@@ -28,7 +32,7 @@ const WAY_BACK: Duration = Duration::from_millis(10);
 
 /// When the client gives up.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
+struct Deadline {
     came: Instant,
     timeout: Duration,
 }
@@ -41,10 +45,43 @@ impl Deadline {
 
     /// What the call may take, if its request has been read by now. A client that is answered at its deadline has gone by
     /// then, and its call would count as cancelled: a twentieth of the time, of at most 10 ms, is kept for the way back.
-    pub(super) fn bound(&self, options: CallOptions) -> CallOptions {
+    fn bound(&self, options: CallOptions) -> CallOptions {
         let way_back = (self.timeout / 20).min(WAY_BACK);
         let left = self.timeout.saturating_sub(way_back).saturating_sub(self.came.elapsed());
         CallOptions { timeout: Some(options.timeout.map_or(left, |timeout| timeout.min(left))), ..options }
+    }
+}
+
+/// What bounds the calls of a request, as far as the client or the server has said.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    /// When the client gives up.
+    deadline: Option<Deadline>,
+    /// Where its messages are counted, if they come compressed.
+    inflated: Option<Inflated>,
+}
+
+impl Bounds {
+    /// As noted at the door.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        let extensions = request.extensions();
+        Self { deadline: extensions.get().copied(), inflated: extensions.get().cloned() }
+    }
+
+    /// What a call may take, if its message has been read by now.
+    pub(super) fn bound(&self, options: CallOptions) -> CallOptions {
+        self.deadline.map_or(options, |deadline| deadline.bound(options))
+    }
+
+    /// What a message holds of the memory for such as come compressed.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`] where others hold too much.
+    pub(super) fn hold(&self, message: &impl Message) -> Result<Option<Held>, CallError> {
+        let Some(inflated) = &self.inflated else { return Ok(None) };
+        let mut held = inflated.hold();
+        held.grow_to(message.encoded_len())?;
+        Ok(Some(held))
     }
 }
 
@@ -73,12 +110,13 @@ fn answer_alike(headers: &mut HeaderMap) {
     };
 }
 
-/// Notes when the client gives up, before its message is read; and gives messages that are too large the status that every
+/// Notes when the client gives up, before its message is read, and where what is inflated is counted; and gives messages that are too large the status that every
 /// other refusal for their size has.
 #[derive(Clone, Debug)]
 pub(super) struct Door<S> {
     pub(super) service: S,
     pub(super) max_message_bytes: usize,
+    pub(super) inflated: Inflated,
 }
 
 impl<S: NamedService> NamedService for Door<S> {
@@ -101,6 +139,9 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let Some(deadline) = Deadline::new(request.headers()) {
             request.extensions_mut().insert(deadline);
+        }
+        if request.headers().get(ENCODING).is_some_and(|encoding| encoding != IDENTITY) {
+            request.extensions_mut().insert(self.inflated.clone());
         }
         answer_alike(request.headers_mut());
         let answer = self.service.call(request);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ekiden_actors::{CallError, MethodError};
 use tonic::Code;
 
-use super::door::Deadline;
+use super::door::Bounds;
 use super::inference::infer_parameter::ParameterChoice;
 use super::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use super::inference::model_infer_response::InferOutputTensor;
@@ -12,7 +12,7 @@ use super::inference::{InferParameter, ModelInferRequest, ModelInferResponse};
 use super::{contents, status};
 use crate::codec::json::excerpt;
 use crate::oip::{
-    self, Data, Datatype, InferRequest, Model, Output, Parameter, Prepared, RequestedOutput, Tensor, Wanted,
+    self, Data, Datatype, Held, InferRequest, Model, Output, Parameter, Prepared, RequestedOutput, Tensor, Wanted,
 };
 use crate::serving::{ChunkStream, Serving};
 
@@ -36,26 +36,22 @@ pub(super) struct Asked {
     model: Model,
     id: String,
     prepared: Prepared,
+    held: Option<Held>,
 }
 
 impl Asked {
-    /// Finds the model, and reads what is asked of it. The client's deadline bounds the call.
+    /// Finds the model, and reads what is asked of it, within bounds.
     ///
     /// # Errors
-    /// [`CallError::NotFound`] or [`CallError::InvalidInput`].
-    pub(super) fn new(
-        serving: &Serving,
-        mut request: ModelInferRequest,
-        deadline: Option<Deadline>,
-    ) -> Result<Self, CallError> {
+    /// [`CallError::NotFound`], [`CallError::InvalidInput`], or [`CallError::Unavailable`] of [`Bounds::hold`].
+    pub(super) fn new(serving: &Serving, mut request: ModelInferRequest, bounds: &Bounds) -> Result<Self, CallError> {
         let model = model(serving, &request.model_name, &request.model_version)?;
         let (method, id) = (model.method(), std::mem::take(&mut request.id));
+        let held = bounds.hold(&request).inspect_err(|error| method.refuse(error))?;
         let prepared = read(request).and_then(|request| request.prepare(method.signature()));
         let mut prepared = prepared.inspect_err(|error| method.refuse(error))?;
-        if let Some(deadline) = deadline {
-            prepared.options = deadline.bound(prepared.options);
-        }
-        Ok(Self { model, id, prepared })
+        prepared.options = bounds.bound(prepared.options);
+        Ok(Self { model, id, prepared, held })
     }
 
     /// Whether there are any number of answers.
@@ -68,7 +64,8 @@ impl Asked {
     /// # Errors
     /// The call's [`CallError`].
     pub(super) async fn run(self) -> Result<ModelInferResponse, CallError> {
-        let Self { model, id, prepared } = self;
+        // It is held until the answer is there.
+        let Self { model, id, prepared, held: _held } = self;
         let method = model.method();
         if method.signature().streams {
             let problem = format!("model \"{}\" answers with a stream: ask it by ModelStreamInfer", model.name());
@@ -85,9 +82,9 @@ impl Asked {
     /// # Errors
     /// The call's [`CallError`], where it is refused at once.
     pub(super) fn stream(self) -> Result<Chunks, CallError> {
-        let Self { model, id, prepared } = self;
+        let Self { model, id, prepared, held } = self;
         let chunks = model.method().stream(prepared.inputs, prepared.options)?;
-        Ok(Chunks { model, id, wanted: prepared.wanted, chunks })
+        Ok(Chunks { model, id, wanted: prepared.wanted, chunks, _held: held })
     }
 }
 
@@ -97,6 +94,7 @@ pub(super) struct Chunks {
     id: String,
     wanted: Wanted,
     chunks: ChunkStream,
+    _held: Option<Held>,
 }
 
 impl Chunks {

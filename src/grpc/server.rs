@@ -14,6 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use super::door::Door;
 use super::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::service::Service;
+use crate::oip::Inflated;
 use crate::serving::Serving;
 
 /// The least time for answers to be written when the grace period is over.
@@ -118,7 +119,7 @@ async fn serve_here(
         .send_compressed(Deflate);
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(Door { service, max_message_bytes })
+        .add_service(Door { service, max_message_bytes, inflated: Inflated::new(max_message_bytes) })
         .serve_with_incoming_shutdown(incoming, over(phases.clone()));
     let stop = async {
         // Told, or nobody is there who could tell.

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::door::Deadline;
+use super::door::Bounds;
 use super::infer::{Asked, log, model};
 use super::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::inference::*;
@@ -69,10 +69,10 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answered<ModelInferResponse> {
-        let deadline = request.extensions().get::<Deadline>().copied();
+        let bounds = Bounds::of(&request);
         let request = request.into_inner();
         let (model, id) = (request.model_name.clone(), request.id.clone());
-        let answer = async { Asked::new(&self.serving, request, deadline)?.run().await }.await;
+        let answer = async { Asked::new(&self.serving, request, &bounds)?.run().await }.await;
         log(&model, &id, &answer);
         answer.map(Response::new).map_err(|error| refusal(&error))
     }
@@ -80,7 +80,7 @@ impl GrpcInferenceService for Service {
     async fn model_stream_infer(&self, request: Request<Streaming<ModelInferRequest>>) -> Answered<Answers> {
         let common = Common {
             serving: self.serving.clone(),
-            deadline: request.extensions().get().copied(),
+            bounds: Bounds::of(&request),
             phase: self.phase.clone(),
             max_message_bytes: self.options.max_message_bytes,
         };

@@ -44,7 +44,7 @@ pub(super) fn refusal(error: &CallError) -> Status {
 
 /// A message of more bytes than the server takes.
 pub(super) fn too_large(limit: usize) -> Status {
-    refusal(&CallError::TooLarge(format!("the message is larger than the server's max_body_bytes = {limit}").into()))
+    refusal(&CallError::TooLarge(format!("the message is larger than max_body_bytes = {limit}").into()))
 }
 
 /// An order that was not carried out.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
-use super::door::{Deadline, mended_status};
+use super::door::{Bounds, mended_status};
 use super::infer::{Asked, log};
 use super::inference::infer_parameter::ParameterChoice::BoolParam;
 use super::inference::{InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
@@ -50,7 +50,7 @@ impl Stream for Answers {
 #[derive(Clone)]
 pub(super) struct Common {
     pub(super) serving: Serving,
-    pub(super) deadline: Option<Deadline>,
+    pub(super) bounds: Bounds,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) max_message_bytes: usize,
 }
@@ -103,7 +103,7 @@ async fn answer(request: ModelInferRequest, common: Common, to: mpsc::Sender<Ans
         let _ = to.send(Ok(answer)).await;
     };
     let outcome = async {
-        let call = Asked::new(&common.serving, request, common.deadline)?;
+        let call = Asked::new(&common.serving, request, &common.bounds)?;
         if !call.streams() {
             send(call.run().await?, true).await;
             return Ok(());

@@ -4,14 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ekiden_actors::{CallError, CallOptions, Priority};
 
-use super::body;
+use super::body::{self, Unread};
 use super::error::Refusal;
 use super::outbox::Outbox;
 use super::{Api, admin, stream};
@@ -83,7 +82,7 @@ pub(super) fn finish<T>(
 async fn answer(
     request: &HttpRequest,
     method: &MethodHandle,
-    body: Result<Bytes, PayloadError>,
+    body: Result<Bytes, Unread>,
     announced: Option<Announced>,
     api: &Api,
     outbox: &Outbox,
@@ -92,7 +91,7 @@ async fn answer(
         method.refuse(&error);
         Refusal::from(&error)
     };
-    let body = body.map_err(|error| refused(unreadable(&error, api)))?;
+    let body = body.map_err(|unread| unreadable(method, &unread))?;
     let format = request_format(request).inspect_err(|refusal| {
         method.refuse(&CallError::invalid_input(refusal.message.as_str()));
     })?;
@@ -113,6 +112,12 @@ async fn answer(
     let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, static_value(format));
     Ok(response)
+}
+
+/// Refuses a call whose body could not be read.
+pub(super) fn unreadable(method: &MethodHandle, unread: &Unread) -> Refusal {
+    method.refuse(&CallError::from(unread));
+    Refusal::from(unread)
 }
 
 /// Outputs in this format, or in the one that suits them.
@@ -159,16 +164,6 @@ fn timeout(request: &HttpRequest) -> Result<Option<Duration>, CallError> {
             "header {TIMEOUT}: expected a whole number of milliseconds from 1 to {}, found {value:?}",
             u32::MAX
         ))),
-    }
-}
-
-pub(super) fn unreadable(error: &PayloadError, api: &Api) -> CallError {
-    match error {
-        PayloadError::Overflow => {
-            let limit = api.max_body_bytes;
-            CallError::TooLarge(format!("the body is larger than the server's max_body_bytes = {limit}").into())
-        }
-        _ => CallError::invalid_input(format!("the body could not be read: {error}")),
     }
 }
 

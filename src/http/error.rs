@@ -9,6 +9,8 @@ use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::body::Unread;
+
 /// The body of every error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ekiden::Error)]
@@ -52,6 +54,10 @@ impl Refusal {
 
     fn builder(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            // What may still come of the body is no request.
+            response.force_close();
+        }
         if let Some(after) = self.retry_after {
             // Whole seconds, rounded up, as the header allows no others (RFC 9110, section 10.2.3).
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
@@ -68,6 +74,15 @@ impl Refusal {
 
     fn body(&self) -> Body<'_> {
         Body { error: &self.message, code: self.code }
+    }
+}
+
+impl From<&Unread> for Refusal {
+    fn from(unread: &Unread) -> Self {
+        match unread {
+            Unread::Stopped => Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", unread.to_string()),
+            Unread::TooLarge(_) | Unread::Broken(_) => Self::from(&CallError::from(unread)),
+        }
     }
 }
 
@@ -121,6 +136,12 @@ impl ApiError {
     /// The code, for machines.
     pub fn code(&self) -> &'static str {
         self.refusal.code
+    }
+}
+
+impl From<Unread> for ApiError {
+    fn from(unread: Unread) -> Self {
+        Self { refusal: Refusal::from(&unread), place: None }
     }
 }
 
@@ -204,4 +225,16 @@ pub(super) fn path(request: &HttpRequest) -> HttpResponse {
 /// Any other path.
 pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
     path(&request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_stopped_ends_its_connection() {
+        let response = Refusal::from(&Unread::Stopped).protocol();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(response.head().connection_type(), actix_web::http::ConnectionType::Close);
+    }
 }

@@ -38,10 +38,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 
+use crate::oip::Inflated;
 use crate::serving::Serving;
 use ekiden_actors::CallError;
 use outbox::Outbox;
-use v2::Inflated;
 
 /// What the handlers share.
 struct Api {

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
@@ -159,12 +158,7 @@ pub(crate) fn extract<T: Input>(request: &HttpRequest, payload: &mut Payload) ->
 /// The whole body, within the limits.
 pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Body, ApiError> {
     plain(request)?;
-    let bytes = body::read(request, payload, limits.max_body_bytes, || ()).await.map_err(|error| match error {
-        PayloadError::Overflow => {
-            ApiError::too_large(format!("the body is larger than max_body_bytes = {}", limits.max_body_bytes))
-        }
-        _ => ApiError::invalid_input(format!("the body could not be read: {error}")),
-    })?;
+    let bytes = body::read(request, payload, limits.max_body_bytes, || ()).await?;
     let media_type = request.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     Ok(Body { name: "body".to_owned(), media_type: media_type.map(Into::into), file_name: None, bytes })
 }

@@ -133,6 +133,7 @@ fn refusals(endpoint: &Endpoint) -> Vec<(&'static str, &'static str)> {
         ("504", "It was not answered in time."),
     ];
     if !endpoint.takes.is_empty() {
+        refusals.push(("408", "The body stopped coming."));
         refusals.push(("413", "The body, or what it holds, is over a limit."));
         refusals.push(("415", "The body is of no media type that is understood, or is compressed."));
     }

@@ -64,10 +64,17 @@ pub(super) const CALLS: &[Refused] = &[
         header: None,
     },
     Refused {
+        status: 408,
+        name: "RequestTimeout",
+        about: "The body stopped coming. Where the request's head did not come in time, there is no body.",
+        examples: &[("request_timeout", "the body stopped coming: nothing of it for 30 s")],
+        header: None,
+    },
+    Refused {
         status: 413,
         name: "TooLarge",
         about: "The body is larger than the server's `max_body_bytes`.",
-        examples: &[("too_large", "the body is larger than the server's max_body_bytes = 67108864")],
+        examples: &[("too_large", "the body is larger than max_body_bytes = 67108864")],
         header: None,
     },
     Refused {

@@ -21,9 +21,6 @@ pub(super) fn operation(runner: &RunnerEntry, method: &MethodHandle) -> Operatio
     let answer = if signature.streams { streamed(method) } else { answered(method) };
     let responses = ResponsesBuilder::new().response("200", answer);
     let responses = answers::CALLS.iter().fold(responses, |responses, refused| refused.add_to(responses));
-    // Said by the server itself, before it knows what is asked.
-    let slow = ResponseBuilder::new().description("The request's head did not come in time. There is no body.");
-    let responses = responses.response("408", slow);
     let operation = OperationBuilder::new()
         .tag(&runner.name)
         .operation_id(Some(format!("{}.{}", runner.name, method.name())))

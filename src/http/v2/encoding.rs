@@ -14,7 +14,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 
 use super::super::error::Refusal;
-use super::inflated::{Held, Inflated};
+use crate::oip::{Held, Inflated};
 
 /// The largest that a compressed body may be to be inflated at once: deflate makes a thousand bytes of one at most.
 const SMALL_COMPRESSED: usize = 4 << 10;
@@ -85,7 +85,7 @@ impl Encoding {
             Self::Deflate => unzlib(body, limit, held)?,
         };
         if inflated.len() > limit {
-            let problem = format!("the body, inflated, is larger than the server's max_body_bytes = {limit}");
+            let problem = format!("the body, inflated, is larger than max_body_bytes = {limit}");
             return Err(CallError::TooLarge(problem.into()));
         }
         Ok(inflated.into())

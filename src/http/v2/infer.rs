@@ -1,17 +1,17 @@
 //! `POST /v2/models/{model}[/versions/{version}]/infer`.
 
 use actix_web::body::BoxBody;
-use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use ekiden_actors::CallError;
 
+use super::super::Api;
+use super::super::body::{self, Unread};
 use super::super::call::{self, unreadable};
 use super::super::error::Refusal;
 use super::super::outbox::Outbox;
-use super::super::{Api, body};
 use super::encoding::{self, Encoding};
 use crate::oip::binary::{self, Answered, Encoded};
 use crate::oip::{InferRequest, Model, Prepared, json};
@@ -49,7 +49,7 @@ pub(super) async fn infer(
 async fn answer(
     request: &HttpRequest,
     (model, name): (&Model, &str),
-    body: Result<Bytes, PayloadError>,
+    body: Result<Bytes, Unread>,
     announced: Option<Announced>,
     api: &Api,
     outbox: &Outbox,
@@ -59,7 +59,7 @@ async fn answer(
         method.refuse(&error);
         Refusal::from(&error)
     };
-    let body = body.map_err(|error| refused(unreadable(&error, api)))?;
+    let body = body.map_err(|unread| unreadable(method, &unread))?;
     let inflated = encoding::inflated(request, body, api.max_body_bytes, &api.inflated).await;
     // It is held until the answer is there.
     let (body, _held) = inflated.inspect_err(|refusal| {

@@ -18,11 +18,8 @@
 
 mod encoding;
 mod infer;
-mod inflated;
 pub(super) mod metadata;
 pub(super) mod repository;
-
-pub(super) use inflated::Inflated;
 
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix_web::error::PayloadError;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -10,9 +9,9 @@ use ekiden_actors::{CallError, OrderError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::body;
+use super::super::body::{self, Unread};
 use super::super::error::Refusal;
-use super::{error, method_not_allowed, nothing, refused};
+use super::{method_not_allowed, nothing, refused};
 use crate::oip::{self, RepositoryError, ServerMetadata};
 use crate::serving::Serving;
 
@@ -35,24 +34,26 @@ struct Order {
 }
 
 /// A body in JSON, an object; an empty one asks for nothing in particular.
-fn read<T: Default + DeserializeOwned>(body: &Result<Bytes, PayloadError>) -> Result<T, CallError> {
+fn read<T: Default + DeserializeOwned>(body: &Result<Bytes, Unread>) -> Result<T, Refusal> {
     match body {
         Ok(body) if body.is_empty() => Ok(T::default()),
         Ok(body) => {
             // An array would do for a struct otherwise.
             let object = serde_json::from_slice::<serde_json::Map<_, _>>(body);
             let read = object.and_then(|object| T::deserialize(serde_json::Value::Object(object)));
-            read.map_err(|error| CallError::invalid_input(format!("the body: {error}")))
+            read.map_err(|error| Refusal::from(&CallError::invalid_input(format!("the body: {error}"))))
         }
-        Err(PayloadError::Overflow) => Err(CallError::TooLarge(format!("the body is larger than {MOST} bytes").into())),
-        Err(error) => Err(CallError::invalid_input(format!("the body could not be read: {error}"))),
+        Err(Unread::TooLarge(most)) => {
+            Err(Refusal::from(&CallError::TooLarge(format!("the body is larger than {most} bytes").into())))
+        }
+        Err(unread) => Err(Refusal::from(unread)),
     }
 }
 
-pub(super) fn index(serving: &Serving, body: Result<Bytes, PayloadError>) -> HttpResponse {
+pub(super) fn index(serving: &Serving, body: Result<Bytes, Unread>) -> HttpResponse {
     match read::<Asked>(&body) {
         Ok(asked) => HttpResponse::Ok().json(oip::index(serving, asked.ready)),
-        Err(problem) => error(&problem),
+        Err(refusal) => refused(&refusal, None),
     }
 }
 
@@ -73,10 +74,11 @@ pub(in crate::http) async fn order(
         [] => refused(&method_not_allowed(request, &Method::GET), Some(Method::GET)),
         ["repository", "index"] if posts => index(serving, body),
         ["repository", "models", name, "load"] if posts => {
-            let order = read::<Order>(&body).and_then(|order| oip::check_load(order.parameters.keys()));
+            let order = read::<Order>(&body)
+                .and_then(|order| oip::check_load(order.parameters.keys()).map_err(|problem| Refusal::from(&problem)));
             match order {
                 Ok(()) => answer(oip::load(serving, name).await),
-                Err(problem) => error(&problem),
+                Err(refusal) => refused(&refusal, None),
             }
         }
         ["repository", "models", name, "unload"] if posts => answer(oip::unload(serving, name, grace).await),

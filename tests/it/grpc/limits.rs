@@ -7,7 +7,7 @@ use ekiden::grpc::inference::*;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
 
-use super::{Grpc, counted, options, refused, request, text, waits, whole};
+use super::{Grpc, block_on_in, bytes, counted, options, refused, request, text, waits, whole};
 use crate::kit;
 use crate::support::{Gate, Made, eventually};
 
@@ -42,6 +42,33 @@ fn messages_of_very_many_parts_are_refused() {
     let answer = server.ask(async |client| client.send_compressed(CompressionEncoding::Gzip).model_infer(bomb).await);
     let refusal = refused(answer, Code::InvalidArgument, &["a request can have 4096 inputs, found more"]);
     assert!(!refusal.details().is_empty(), "{refusal:?}");
+}
+
+#[test]
+fn messages_that_are_inflated_hold_only_so_much_together() {
+    let (gate, large) = (Gate::closed(), "x".repeat(1_000_000));
+    let app = kit::app(&gate, |runner| runner);
+    // Room for four of the largest.
+    let server = Grpc::with(&app, GrpcOptions { max_message_bytes: 1_100_000, ..options() });
+    let begin = |word: &str| {
+        let mut client = server.client.clone().send_compressed(CompressionEncoding::Gzip);
+        let request = request("kit.text", "input", "BYTES", &[1], bytes(&[word]));
+        server.runtime.spawn(async move { client.model_infer(request).await })
+    };
+    let first = begin(&large);
+    gate.wait_for_someone();
+    let held: Vec<_> = (0..3).map(|_| begin(&large)).collect();
+    waits(&app, "text", 3);
+    let one_more = block_on_in(&server.runtime, begin(&large)).expect("no panic");
+    refused(one_more, Code::Unavailable, &["requests that come compressed take 4400004 bytes at once"]);
+    // Small ones find room.
+    let others = [begin("small")];
+    waits(&app, "text", 4);
+    gate.open();
+    for call in held.into_iter().chain(others).chain([first]) {
+        block_on_in(&server.runtime, call).expect("no panic").expect("an answer");
+    }
+    block_on_in(&server.runtime, begin(&large)).expect("no panic").expect("there is room again");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(super) const ABOUT: &str = "What clients of KServe and Triton speak: each me
 const JSON: &str = "application/json";
 const BINARY: &str = "application/octet-stream";
 const ERROR: &str = "oip.Error";
+const STOPPED: &str = "The body stopped coming.";
 
 /// Adds the paths that callers reach.
 pub(super) fn add_all(paths: &mut Paths, serving: &Serving) {
@@ -80,6 +81,7 @@ pub(super) fn add_index(paths: &mut Paths) {
     let responses = ResponsesBuilder::new()
         .response("200", list.build())
         .response("400", refusal("The body is not what is expected."))
+        .response("408", refusal(STOPPED))
         .response("413", refusal("The body is too large."));
     let ready = ObjectBuilder::new().schema_type(Type::Boolean).description(Some("Only models that are ready."));
     let body = ObjectBuilder::new().property("ready", ready.build()).build();
@@ -102,6 +104,7 @@ pub(super) fn add_orders(paths: &mut Paths) {
             .response("200", ResponseBuilder::new().description("It is done.").build())
             .response("400", refusal("The body is not what is expected, or asks for a model of its own."))
             .response("404", refusal("There is no such model."))
+            .response("408", refusal(STOPPED))
             .response("409", refusal("The runner's state does not allow it."))
             .response("413", refusal("The body is too large."))
             .response("500", refusal("It was begun, and has failed."));
@@ -216,6 +219,7 @@ fn inferred() -> ResponsesBuilder {
         .response("400", refusal("The body, a tensor or a parameter does not fit; or the model's own code refuses it."))
         .response("404", refusal("There is no such model, or no such version."))
         .response("406", refusal("No format can hold the outputs."))
+        .response("408", refusal(STOPPED))
         .response("413", refusal("The body is too large, as it comes or inflated."))
         .response("415", refusal("The `content-encoding` is none that is understood."))
         .response("429", retry("`max_queue_size` rows wait already."))

@@ -1,34 +1,35 @@
-//! How much memory bodies that came compressed take, all together: a thousand times what was sent for them, at worst.
+//! How much memory requests that came compressed take, all together: a thousand times what was sent for them, at worst.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ekiden_actors::CallError;
 
-/// How many of the largest bodies there may be at once.
+/// How many of the largest there may be at once.
 const MOST_BODIES: usize = 4;
 
-/// The bytes that inflated bodies hold at once in a server.
+/// The bytes that requests which came compressed hold at once in a server.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Inflated {
+pub struct Inflated {
     held: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Inflated {
-    pub(in crate::http) fn new(max_body_bytes: usize) -> Self {
-        Self { held: Arc::default(), most: max_body_bytes.saturating_add(1).saturating_mul(MOST_BODIES) }
+    /// In a server whose requests have at most so many bytes.
+    pub fn new(max_bytes: usize) -> Self {
+        Self { held: Arc::default(), most: max_bytes.saturating_add(1).saturating_mul(MOST_BODIES) }
     }
 
-    /// For one body, as yet without any bytes.
-    pub(super) fn hold(&self) -> Held {
+    /// For one request, as yet without any bytes.
+    pub fn hold(&self) -> Held {
         Held { of: self.clone(), bytes: 0 }
     }
 }
 
-/// What one body holds of it, until its request has been answered.
+/// What one request holds of it, until it has been answered.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct Held {
     of: Inflated,
     bytes: usize,
 }
@@ -37,14 +38,14 @@ impl Held {
     /// Holds so many bytes, before they are taken.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] where other bodies hold too many.
-    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), CallError> {
+    /// [`CallError::Unavailable`] where others hold too many.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), CallError> {
         let more = bytes.saturating_sub(self.bytes);
         let add = |held: usize| held.checked_add(more).filter(|held| *held <= self.of.most);
         if self.of.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_err() {
             let most = self.of.most;
             return Err(CallError::unavailable(format!(
-                "compressed bodies take {most} bytes at once when they are inflated, and no more"
+                "requests that come compressed take {most} bytes at once when they are inflated, and no more"
             )));
         }
         self.bytes += more;

@@ -135,9 +135,13 @@ async fn classify(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Flower {
+    #[schema(minimum = 0, maximum = 100)]
     sepal_length: f32,
+    #[schema(minimum = 0, maximum = 100)]
     sepal_width: f32,
+    #[schema(minimum = 0, maximum = 100)]
     petal_length: f32,
+    #[schema(minimum = 0, maximum = 100)]
     petal_width: f32,
 }
 
@@ -156,9 +160,10 @@ async fn flower(
     distance: Distance,
 ) -> Result<Json<Classified>, ApiError> {
     let Flower { sepal_length, sepal_width, petal_length, petal_width } = flower;
-    // JSON has no infinity, but 1e39 is one as `f32`.
-    if ![sepal_length, sepal_width, petal_length, petal_width].into_iter().all(f32::is_finite) {
-        return Err(ApiError::invalid_input("a measurement is larger than a float32 can be"));
+    if let Some(wrong) =
+        [sepal_length, sepal_width, petal_length, petal_width].iter().find(|cm| !(0.0..=100.0).contains(*cm))
+    {
+        return Err(ApiError::invalid_input(format!("a measurement is from 0 to 100 cm, found {wrong}")));
     }
     let features = NdArray::from_rows(vec![[sepal_length, sepal_width, petal_length, petal_width]])?;
     let (probabilities, distances) = tokio::join!(predict.async_run(features.clone()), distance.async_run(features));

@@ -34,6 +34,8 @@ pub(crate) enum Role {
     BareMlp,
     /// Ekiden, with the MLP.
     EkidenMlp,
+    /// Ekiden, with one layer.
+    EkidenLayer,
     /// Ekiden, with the deep MLP.
     EkidenDeep,
 }
@@ -73,6 +75,7 @@ pub(crate) fn serve(role: Role, answer: String) -> Result<(), Box<dyn Error>> {
         Role::Bare => serve_bare(answer),
         Role::BareMlp => serve_bare_mlp(),
         Role::EkidenMlp => serve_ekiden(models::MLP, MLP_BATCH),
+        Role::EkidenLayer => serve_ekiden(models::LAYER, MLP_BATCH),
         Role::EkidenDeep => serve_ekiden(models::DEEP, DEEP_BATCH),
     }
 }

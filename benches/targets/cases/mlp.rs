@@ -16,7 +16,8 @@ use crate::target::{Finding, Target};
 
 pub(super) const ABOUT: &str = "An MLP of 784-512-512-10, 784 numbers a call, on 64 connections. Beside it a bare \
     actix-web server that parses the body and answers with a constant, and one that runs the same MLP on Burn in its \
-    handler, a row at a time. Binary tensors are those of the Open Inference Protocol.";
+    handler, a row at a time. Binary tensors are those of the Open Inference Protocol. One layer, 784-10, costs next to \
+    nothing to compute: there the cost of bringing the numbers shows, which is no more than a part of the MLP's.";
 
 const CONNECTIONS: usize = 64;
 
@@ -29,6 +30,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
 
     let ekiden = servers::spawn("ekiden", Role::EkidenMlp, None)?;
     let computing = servers::spawn("bare, computing", Role::BareMlp, None)?;
+    let layer = servers::spawn("ekiden, one layer", Role::EkidenLayer, None)?;
     let answer = sample::ask(&ekiden, &json)?;
     same_numbers(&answer, &sample::ask(&computing, &json)?)?;
     let bare = servers::spawn("bare", Role::Bare, Some(&answer))?;
@@ -47,15 +49,32 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Box<dyn Error>> {
             contender(&ekiden, &json, "JSON"),
             contender(&ekiden, &npy, ".npy"),
             contender(&ekiden, &binary, "binary, /v2"),
+            contender(&layer, &json, "JSON"),
+            contender(&layer, &npy, ".npy"),
+            contender(&layer, &binary, "binary, /v2"),
         ],
     )?;
-    let [bare, computing, json, npy, binary] = &series[..] else { return Err("a contender has gone".into()) };
+    let [bare, computing, json, npy, binary, layer_json, layer_npy, layer_binary] = &series[..] else {
+        return Err("a contender has gone".into());
+    };
     let finding = |what, number, least, rounds| Finding::new(what, number, Target::AtLeast(least), rounds);
     let findings = vec![
         finding("MLP, JSON, 64 connections", "requests/s ÷ bare", 0.5, json.rate_by(bare)),
         finding("MLP, JSON, 64 connections", "requests/s ÷ bare, computing", 1.2, json.rate_by(computing)),
         finding("MLP, .npy, 64 connections", "requests/s ÷ its own with JSON", 2.0, npy.rate_by(json)),
         finding("MLP, binary tensors, 64 connections", "requests/s ÷ its own with JSON", 2.0, binary.rate_by(json)),
+        finding(
+            "one layer, .npy, 64 connections",
+            "requests/s ÷ its own with JSON",
+            2.0,
+            layer_npy.rate_by(layer_json),
+        ),
+        finding(
+            "one layer, binary tensors, 64 connections",
+            "requests/s ÷ its own with JSON",
+            2.0,
+            layer_binary.rate_by(layer_json),
+        ),
     ];
     Ok(Outcome { findings, series })
 }

@@ -32,25 +32,11 @@ fn a_client_that_hangs_up_cancels_its_call() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("max_queue_size", 1));
     let server = Server::start(&app);
-    let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
-    let plug = Made::held(text.async_run("first".to_owned()));
-    gate.wait_for_someone();
-
-    let mut gone = server.client();
-    gone.send("POST", "/v1/runners/kit/text", &[("content-type", "text/plain")], b"gone");
-    let method = app.entry("kit").and_then(|runner| runner.method("text").cloned()).expect("the method");
-    eventually("the call waits", || method.queued_rows() == 1);
-    drop(gone);
-    // It gives up its place in a full queue as soon as the server knows.
-    let mut last = None;
-    eventually("there is room again", || {
-        last = Made::try_held(text.async_run("last".to_owned()));
-        last.is_some()
+    kit::check_leaving(&app, &gate, || {
+        let mut gone = server.client();
+        gone.send("POST", "/v1/runners/kit/text", &[("content-type", "text/plain")], b"gone");
+        kit::waits(&app, "text", 1);
     });
-    gate.open();
-    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
-    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
     server.counts(&[(r#"ekiden_calls_total{runner="kit",method="text",outcome="cancelled"}"#, 1.0)]);
 }
 

@@ -118,15 +118,16 @@ impl Chunks {
 
 /// Says in the log what has become of a request.
 pub(super) fn log<T>(model: &str, id: &str, outcome: &Result<T, CallError>) {
-    let (model, id) = (excerpt(model.as_bytes()), excerpt(id.as_bytes()));
+    // Made where a line is written, and not for each call.
+    let (model, id) = (|| excerpt(model.as_bytes()), || excerpt(id.as_bytes()));
     match outcome {
-        Ok(_) => tracing::debug!(model, id, "answered"),
+        Ok(_) => tracing::debug!(model = model(), id = id(), "answered"),
         Err(error) => {
             let (code, message) = (error.code(), error.to_string());
             if status::code(error) == Code::Internal {
-                tracing::warn!(model, id, code, message, "failed");
+                tracing::warn!(model = model(), id = id(), code, message, "failed");
             } else {
-                tracing::debug!(model, id, code, message, "refused");
+                tracing::debug!(model = model(), id = id(), code, message, "refused");
             }
         }
     }

@@ -299,6 +299,10 @@ fn a_server_that_goes_takes_no_calls_while_what_is_beside_is_finished() {
     called.refused(503, "unavailable", &["the server is shutting down"]);
     assert_eq!((inferred.status, inferred.json()["error"].as_str()), (503, Some("the server is shutting down")));
     assert_eq!(called.header("connection"), Some("close"));
+    for ready in ["/v2/health/ready", "/v2/models/kit.text/ready"] {
+        let answer = server.get(ready);
+        assert_eq!((answer.status, answer.json()["ready"].as_bool()), (503, Some(false)), "{ready}");
+    }
     // What is beside the API is served on, and the runner takes its calls.
     assert_eq!(server.get("/beside").status, 200);
     let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::datatype::Datatype;
 use super::elements;
+use crate::codec::json::excerpt;
 use crate::value::{Array, Shape, Value, ValueKind, ValueSpec, texts};
 
 /// The most dimensions of a tensor.
@@ -41,7 +42,8 @@ pub enum Data {
 /// # Errors
 /// [`CallError::InvalidInput`]: a size is negative, there are too many, or rows without elements are.
 pub fn shape(name: &str, sizes: &[i64]) -> Result<Shape, CallError> {
-    let refused = |problem: String| CallError::invalid_input(format!("input \"{name}\": {problem}"));
+    let refused =
+        |problem: String| CallError::invalid_input(format!("input \"{}\": {problem}", excerpt(name.as_bytes())));
     if sizes.len() > MAX_RANK {
         return Err(refused(format!("a tensor can have {MAX_RANK} dimensions, found {}", sizes.len())));
     }

@@ -97,17 +97,12 @@ impl Tensor {
     /// # Errors
     /// [`CallError::Method`] where texts are of different sizes, which a checked output is not.
     pub fn of_value(spec: &ValueSpec, value: Value) -> Result<Self, CallError> {
-        let name = spec.name().to_owned();
-        let bytes = |shape: Shape, elements: Vec<Bytes>| Self {
-            name: name.clone(),
-            datatype: Datatype::Bytes,
-            shape,
-            data: Data::Elements(elements),
-        };
-        Ok(match value {
+        let name = spec.name();
+        let bytes = |shape: Shape, elements: Vec<Bytes>| (Datatype::Bytes, shape, Data::Elements(elements));
+        let (datatype, shape, data) = match value {
             Value::Tensor(array) => {
                 let (dtype, shape, data) = array.into_parts();
-                Self { name, datatype: Datatype::Of(dtype), shape, data: Data::Raw(native(data, dtype.size())) }
+                (Datatype::Of(dtype), shape, Data::Raw(native(data, dtype.size())))
             }
             Value::List(items) if matches!(spec, ValueSpec::Texts(spec) if spec.shape().len() > 1) => {
                 let rows = items.len();
@@ -125,7 +120,8 @@ impl Tensor {
             Value::Json(json) => bytes(Shape::new(&[1]), vec![json.to_string().into()]),
             Value::Text(text) => bytes(Shape::new(&[1]), vec![text.into()]),
             Value::Bytes(raw) => bytes(Shape::new(&[1]), vec![raw]),
-        })
+        };
+        Ok(Self { name: name.to_owned(), datatype, shape, data })
     }
 }
 

@@ -109,8 +109,10 @@ impl Tensor {
                 let flat = texts::flat(items.iter());
                 let (texts, sizes) =
                     flat.map_err(|problem| MethodError::failed(format_args!("output \"{name}\": {problem}")))?;
+                // What no row shows, as there is none or a text stands for a list of it, is as the spec says.
+                let own = spec.shape().unwrap_or_default().iter().skip(1 + sizes.len()).map(|size| size.unwrap_or(1));
                 let mut shape = Shape::new(&[rows]);
-                sizes.into_iter().for_each(|size| shape.push(size));
+                sizes.into_iter().chain(own).for_each(|size| shape.push(size));
                 bytes(shape, texts.into_iter().map(Bytes::from).collect())
             }
             Value::List(items) => {

@@ -116,15 +116,16 @@ impl Chunks {
 
 /// Says in the log what has become of a request.
 pub(super) fn log<T>(model: &str, id: &str, outcome: &Result<T, CallError>) {
-    let (model, id) = (excerpt(model.as_bytes()), excerpt(id.as_bytes()));
+    // Made where a line is written, and not for each call.
+    let (model, id) = (|| excerpt(model.as_bytes()), || excerpt(id.as_bytes()));
     match outcome {
-        Ok(_) => tracing::debug!(model, id, "answered"),
+        Ok(_) => tracing::debug!(model = model(), id = id(), "answered"),
         Err(error) => {
             let (code, message) = (error.code(), error.to_string());
             if status::code(error) == Code::Internal {
-                tracing::warn!(model, id, code, message, "failed");
+                tracing::warn!(model = model(), id = id(), code, message, "failed");
             } else {
-                tracing::debug!(model, id, code, message, "refused");
+                tracing::debug!(model = model(), id = id(), code, message, "refused");
             }
         }
     }
@@ -142,8 +143,7 @@ pub fn read(message: ModelInferRequest) -> Result<InferRequest, CallError> {
     }
     // Before what does not fit because of them: who has put an input elsewhere sends none for it.
     for input in &inputs {
-        let name = excerpt(input.name.as_bytes());
-        input.parameters.keys().try_for_each(|parameter| Tensor::check_parameter(&name, parameter))?;
+        input.parameters.keys().try_for_each(|parameter| Tensor::check_parameter(&input.name, parameter))?;
     }
     if !raw.is_empty() && raw.len() != inputs.len() {
         return Err(CallError::invalid_input(format!(
@@ -160,8 +160,8 @@ pub fn read(message: ModelInferRequest) -> Result<InferRequest, CallError> {
 
 fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, CallError> {
     let InferInputTensor { name, datatype, shape, contents, .. } = input;
-    let shown = excerpt(name.as_bytes());
-    let refused = |problem: String| CallError::invalid_input(format!("input \"{shown}\": {problem}"));
+    let refused =
+        |problem: String| CallError::invalid_input(format!("input \"{}\": {problem}", excerpt(name.as_bytes())));
     let datatype = Datatype::of_name(&datatype).ok_or_else(|| {
         let known: Vec<_> = Datatype::all().map(Datatype::name).collect();
         let found = excerpt(datatype.as_bytes());
@@ -176,7 +176,7 @@ fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor, Cal
         (Some(raw), None) => Data::Raw(raw),
         (None, contents) => contents::data(datatype, contents.unwrap_or_default()).map_err(refused)?,
     };
-    Ok(Tensor { shape: oip::shape(&shown, &shape)?, name, datatype, data })
+    Ok(Tensor { shape: oip::shape(&name, &shape)?, name, datatype, data })
 }
 
 fn read_output(output: InferRequestedOutputTensor) -> Result<RequestedOutput, CallError> {

@@ -1,6 +1,5 @@
 //! `POST /v1/runners/{runner}/{method}`: a body in, the method's outputs out.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
@@ -73,7 +72,7 @@ pub(super) fn finish<T>(
         }
     };
     response.headers_mut().insert(REQUEST_ID, id);
-    if api.draining.load(Ordering::Relaxed) {
+    if api.goes().is_some() {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response

@@ -55,12 +55,14 @@ struct Api {
 }
 
 impl Api {
+    /// Why the server takes nothing more, once it goes.
+    fn goes(&self) -> Option<&'static str> {
+        self.draining.load(Ordering::Relaxed).then_some("the server is shutting down")
+    }
+
     /// Whether calls are still taken: a service that is finished before the runners are drained needs them for its own.
     fn takes_calls(&self) -> Result<(), CallError> {
-        match self.draining.load(Ordering::Relaxed) {
-            true => Err(CallError::unavailable("the server is shutting down")),
-            false => Ok(()),
-        }
+        self.goes().map_or(Ok(()), |cause| Err(CallError::unavailable(cause)))
     }
 }
 

@@ -1,7 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics`: for load balancers, orchestrators and Prometheus.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -59,9 +57,7 @@ pub(super) async fn readyz(request: HttpRequest, api: web::Data<Api>) -> HttpRes
         }
     };
     let mut ready = Ready::new("ready");
-    if api.draining.load(Ordering::Relaxed) {
-        ready.reasons.push("the server is shutting down".to_owned());
-    }
+    ready.reasons.extend(api.goes().map(str::to_owned));
     match asked.runner {
         Some(name) => match api.serving.entry(&name) {
             Ok(runner) => ready.reasons.extend(runner.not_ready()),

@@ -53,8 +53,8 @@ pub fn decode(body: &Bytes, header: usize, signature: &Signature) -> Result<Infe
     Ok(request)
 }
 
-/// A body that is all binary data, of the only input. Its shape is the model's; of the sizes that may be any, one follows from
-/// the length, and the first of others is 1. `BYTES` are one element, which has no length before it.
+/// A body that is all binary data, of the only input. Its shape is the model's, of which one size may be any, as it follows from
+/// the length. `BYTES` are one element, which has no length before it.
 fn raw(body: &Bytes, signature: &Signature) -> Result<InferRequest, CallError> {
     let [spec] = signature.inputs.as_slice() else {
         return Err(CallError::invalid_input(format!(

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::datatype::Datatype;
 use super::elements;
+use crate::codec::json::excerpt;
 use crate::value::{Array, Shape, Value, ValueKind, ValueSpec, texts};
 
 /// The most dimensions of a tensor.
@@ -41,7 +42,8 @@ pub enum Data {
 /// # Errors
 /// [`CallError::InvalidInput`]: a size is negative, there are too many, or rows without elements are.
 pub fn shape(name: &str, sizes: &[i64]) -> Result<Shape, CallError> {
-    let refused = |problem: String| CallError::invalid_input(format!("input \"{name}\": {problem}"));
+    let refused =
+        |problem: String| CallError::invalid_input(format!("input \"{}\": {problem}", excerpt(name.as_bytes())));
     if sizes.len() > MAX_RANK {
         return Err(refused(format!("a tensor can have {MAX_RANK} dimensions, found {}", sizes.len())));
     }
@@ -95,25 +97,22 @@ impl Tensor {
     /// # Errors
     /// [`CallError::Method`] where texts are of different sizes, which a checked output is not.
     pub fn of_value(spec: &ValueSpec, value: Value) -> Result<Self, CallError> {
-        let name = spec.name().to_owned();
-        let bytes = |shape: Shape, elements: Vec<Bytes>| Self {
-            name: name.clone(),
-            datatype: Datatype::Bytes,
-            shape,
-            data: Data::Elements(elements),
-        };
-        Ok(match value {
+        let name = spec.name();
+        let bytes = |shape: Shape, elements: Vec<Bytes>| (Datatype::Bytes, shape, Data::Elements(elements));
+        let (datatype, shape, data) = match value {
             Value::Tensor(array) => {
                 let (dtype, shape, data) = array.into_parts();
-                Self { name, datatype: Datatype::Of(dtype), shape, data: Data::Raw(native(data, dtype.size())) }
+                (Datatype::Of(dtype), shape, Data::Raw(native(data, dtype.size())))
             }
             Value::List(items) if matches!(spec, ValueSpec::Texts(spec) if spec.shape().len() > 1) => {
                 let rows = items.len();
                 let flat = texts::flat(items.iter());
                 let (texts, sizes) =
                     flat.map_err(|problem| MethodError::failed(format_args!("output \"{name}\": {problem}")))?;
+                // What no row shows, as there is none or a text stands for a list of it, is as the spec says.
+                let own = spec.shape().unwrap_or_default().iter().skip(1 + sizes.len()).map(|size| size.unwrap_or(1));
                 let mut shape = Shape::new(&[rows]);
-                sizes.into_iter().for_each(|size| shape.push(size));
+                sizes.into_iter().chain(own).for_each(|size| shape.push(size));
                 bytes(shape, texts.into_iter().map(Bytes::from).collect())
             }
             Value::List(items) => {
@@ -123,7 +122,8 @@ impl Tensor {
             Value::Json(json) => bytes(Shape::new(&[1]), vec![json.to_string().into()]),
             Value::Text(text) => bytes(Shape::new(&[1]), vec![text.into()]),
             Value::Bytes(raw) => bytes(Shape::new(&[1]), vec![raw]),
-        })
+        };
+        Ok(Self { name: name.to_owned(), datatype, shape, data })
     }
 }
 

@@ -18,10 +18,12 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
-use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, guard, web};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, Route, guard, web};
 use flate2::read::GzDecoder;
 use utoipa_swagger_ui::Config;
+
+use crate::http::{ApiError, not_allowed};
 
 /// What of Swagger UI the page needs.
 const PARTS: [&str; 4] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "favicon-16x16.png"];
@@ -48,7 +50,7 @@ pub fn routes_at(path: &str) -> impl FnOnce(&mut web::ServiceConfig) + Clone + S
             async move { secured(HttpResponse::Ok()).content_type("text/html; charset=utf-8").body(html) }
         };
         let resource = |path: String, route: Route| {
-            web::resource(path).route(route.guard(reads())).default_service(web::to(get_only))
+            web::resource(path).route(route.guard(reads())).default_service(not_allowed(vec![Method::GET]))
         };
         config
             .service(resource(place.page.clone(), web::to(index)))
@@ -86,27 +88,19 @@ async fn part(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
         name if PARTS.contains(&name) => swagger(&request, name).await,
         _ => {
             let message = format!("there is nothing at {}; the page has no such file", request.path());
-            refusal(HttpResponse::NotFound(), "not_found", &message)
+            refusal(StatusCode::NOT_FOUND, "not_found", message)
         }
     }
 }
 
-async fn get_only(request: HttpRequest) -> HttpResponse {
-    let mut response = HttpResponse::MethodNotAllowed();
-    response.insert_header((header::ALLOW, "GET"));
-    let message = format!("{} {} is not possible; use GET", request.method(), request.path());
-    refusal(response, "method_not_allowed", &message)
-}
-
-/// In the shape of all errors.
-fn refusal(mut response: HttpResponseBuilder, code: &str, message: &str) -> HttpResponse {
-    response.json(serde_json::json!({ "error": message, "code": code }))
+fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpResponse {
+    ApiError::new(status, code, message).error_response()
 }
 
 /// A file of Swagger UI.
 async fn swagger(request: &HttpRequest, name: &str) -> HttpResponse {
     let Ok(Some(file)) = utoipa_swagger_ui::serve(name, Arc::new(Config::default())) else {
-        return refusal(HttpResponse::NotFound(), "not_found", "the page has no such file");
+        return refusal(StatusCode::NOT_FOUND, "not_found", "the page has no such file");
     };
     if !file.gzpipped {
         return answer(&file.content_type, file.bytes);
@@ -118,7 +112,7 @@ async fn swagger(request: &HttpRequest, name: &str) -> HttpResponse {
     }
     match inflated(file.bytes).await {
         Some(plain) => answer(&file.content_type, plain.into()),
-        None => refusal(HttpResponse::InternalServerError(), "page", "the file cannot be inflated"),
+        None => refusal(StatusCode::INTERNAL_SERVER_ERROR, "page", "the file cannot be inflated"),
     }
 }
 

@@ -173,13 +173,6 @@ fn counts(app: &App, method: &str, outcome: &str, expected: f64) {
     eventually(outcome, || counted(app, method, outcome) == expected);
 }
 
-/// Waits until so many rows wait for the kit's method.
-#[track_caller]
-fn waits(app: &App, method: &str, rows: usize) {
-    let handle = app.entry("kit").and_then(|runner| runner.method(method).cloned()).expect("the method");
-    eventually("the calls wait", || handle.queued_rows() == rows);
-}
-
 fn drained(app: &App) {
     block_on(app.entry("kit").expect("the runner").drain(PATIENCE));
 }

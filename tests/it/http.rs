@@ -1,9 +1,16 @@
 //! The HTTP API when all is well: iris over JSON and `.npy`, headers, what is served, probes and metrics.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
 use ekiden::App;
 use ekiden::codec::npy;
+use ekiden::http::Beside;
 use ekiden::prelude::*;
 use ekiden::value::{Array, Value};
+use tokio::sync::Notify;
 
 use crate::iris::IrisClf;
 use crate::kit;
@@ -32,25 +39,11 @@ fn a_client_that_hangs_up_cancels_its_call() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("max_queue_size", 1));
     let server = Server::start(&app);
-    let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
-    let plug = Made::held(text.async_run("first".to_owned()));
-    gate.wait_for_someone();
-
-    let mut gone = server.client();
-    gone.send("POST", "/v1/runners/kit/text", &[("content-type", "text/plain")], b"gone");
-    let method = app.entry("kit").and_then(|runner| runner.method("text").cloned()).expect("the method");
-    eventually("the call waits", || method.queued_rows() == 1);
-    drop(gone);
-    // It gives up its place in a full queue as soon as the server knows.
-    let mut last = None;
-    eventually("there is room again", || {
-        last = Made::try_held(text.async_run("last".to_owned()));
-        last.is_some()
+    kit::check_leaving(&app, &gate, || {
+        let mut gone = server.client();
+        gone.send("POST", "/v1/runners/kit/text", &[("content-type", "text/plain")], b"gone");
+        kit::waits(&app, "text", 1);
     });
-    gate.open();
-    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
-    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
     server.counts(&[(r#"ekiden_calls_total{runner="kit",method="text",outcome="cancelled"}"#, 1.0)]);
 }
 
@@ -273,6 +266,48 @@ fn a_server_that_stops_finishes_what_it_has_accepted() {
     assert_eq!(refused.header("connection"), Some("close"));
     gate.open();
     assert_eq!((one.receive().text(), other.receive().text()), ("\"A\"", "\"B\""));
+    server.wait();
+}
+
+/// An endpoint beside the API, which is finished when the test says so.
+struct Unfinished(Arc<Notify>);
+
+impl Beside for Unfinished {
+    fn mount(&self, config: &mut web::ServiceConfig) {
+        config.route("/beside", web::get().to(HttpResponse::Ok));
+    }
+
+    fn finish(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(self.0.notified())
+    }
+}
+
+#[test]
+fn a_server_that_goes_takes_no_calls_while_what_is_beside_is_finished() {
+    let app = kit::app(&Gate::default(), |runner| runner);
+    let finished = Arc::new(Notify::new());
+    let mut server = Server::with_beside(&app, Unfinished(Arc::clone(&finished)));
+    let call = |server: &Server| server.post("/v1/runners/kit/text", "\"a\"");
+    let infer = |server: &Server| {
+        let input = r#"{"inputs":[{"name":"input","datatype":"BYTES","shape":[1],"data":["a"]}]}"#;
+        server.post("/v2/models/kit.text/infer", input)
+    };
+    assert_eq!((call(&server).status, infer(&server).status), (200, 200));
+    server.begin_stop();
+    eventually("the server goes", || server.get("/readyz").status == 503);
+    let (called, inferred) = (call(&server), infer(&server));
+    called.refused(503, "unavailable", &["the server is shutting down"]);
+    assert_eq!((inferred.status, inferred.json()["error"].as_str()), (503, Some("the server is shutting down")));
+    assert_eq!(called.header("connection"), Some("close"));
+    for ready in ["/v2/health/ready", "/v2/models/kit.text/ready"] {
+        let answer = server.get(ready);
+        assert_eq!((answer.status, answer.json()["ready"].as_bool()), (503, Some(false)), "{ready}");
+    }
+    // What is beside the API is served on, and the runner takes its calls.
+    assert_eq!(server.get("/beside").status, 200);
+    let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
+    assert_eq!(block_on(text.async_run("b".to_owned())).as_deref(), Ok("B"));
+    finished.notify_one();
     server.wait();
 }
 

@@ -5,7 +5,7 @@ use ekiden::prelude::*;
 use ekiden::value::Array;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Gate, block_on};
+use crate::support::{Gate, Made, block_on, eventually};
 
 pub struct Kit {
     gate: Gate,
@@ -22,6 +22,33 @@ pub struct Question {
 pub fn app(gate: &Gate, with: impl FnOnce(Runner<Kit>) -> Runner<Kit>) -> App {
     let runner = with(Runner::<Kit>::new(gate.clone()).cpu(1.0));
     block_on(App::builder().runner(runner).start()).expect("the app starts")
+}
+
+/// Waits until so many rows wait for a method.
+#[track_caller]
+pub fn waits(app: &App, method: &str, rows: usize) {
+    let handle = app.entry("kit").and_then(|runner| runner.method(method).cloned()).expect("the method");
+    eventually("the calls wait", || handle.queued_rows() == rows);
+}
+
+/// Checks that calls are given up whose client leaves: `leave` makes calls of `text`, which fill the queue behind another,
+/// and goes. They never run.
+#[track_caller]
+pub fn check_leaving(app: &App, gate: &Gate, leave: impl FnOnce()) {
+    let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
+    let plug = Made::held(text.async_run("first".to_owned()));
+    gate.wait_for_someone();
+    leave();
+    // Their places in a full queue are free as soon as the server knows.
+    let mut last = None;
+    eventually("there is room again", || {
+        last = Made::try_held(text.async_run("last".to_owned()));
+        last.is_some()
+    });
+    gate.open();
+    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
+    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
+    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
 }
 
 impl Runnable for Kit {

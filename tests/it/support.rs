@@ -11,8 +11,9 @@ use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use actix_web::web;
 use ekiden::App;
-use ekiden::http::{ServeOptions, serve};
+use ekiden::http::{Beside, DEFAULT_MAX_BODY_BYTES, ServeOptions, serve_with};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -43,10 +44,18 @@ pub struct Server {
 
 impl Server {
     pub fn start(app: &App) -> Self {
-        Self::with_body_limit(app, ekiden::http::DEFAULT_MAX_BODY_BYTES)
+        Self::with_body_limit(app, DEFAULT_MAX_BODY_BYTES)
     }
 
     pub fn with_body_limit(app: &App, max_body_bytes: usize) -> Self {
+        Self::with(app, max_body_bytes, |_: &mut web::ServiceConfig| ())
+    }
+
+    pub fn with_beside(app: &App, beside: impl Beside) -> Self {
+        Self::with(app, DEFAULT_MAX_BODY_BYTES, beside)
+    }
+
+    fn with(app: &App, max_body_bytes: usize, beside: impl Beside) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -54,7 +63,7 @@ impl Server {
         let workers = NonZeroUsize::new(2).expect("not zero");
         let options = ServeOptions { workers, max_body_bytes, grace: PATIENCE, access_log: None };
         let thread = std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(serve(&app, listener, options, async {
+            actix_web::rt::System::new().block_on(serve_with(&app, listener, options, beside, async {
                 let _ = stopped.await;
             }))
         });

@@ -325,25 +325,12 @@ fn a_closed_connection_drops_the_call_before_it_runs() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("max_queue_size", 1));
     let server = Server::start(&app);
-    let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
-    let plug = Made::held(text.async_run("first".to_owned()));
-    gate.wait_for_someone();
-    let mut gone = server.client();
     let body = json!({"inputs": [{"name": "input", "datatype": "BYTES", "shape": [1], "data": ["gone"]}]}).to_string();
-    gone.send("POST", &infer("kit.text"), &[], body.as_bytes());
-    let method = app.entry("kit").and_then(|runner| runner.method("text").cloned()).expect("the method");
-    eventually("the call waits", || method.queued_rows() == 1);
-    drop(gone);
-    // It gives up its place in a full queue as soon as the server knows.
-    let mut last = None;
-    eventually("there is room again", || {
-        last = Made::try_held(text.async_run("last".to_owned()));
-        last.is_some()
+    kit::check_leaving(&app, &gate, || {
+        let mut gone = server.client();
+        gone.send("POST", &infer("kit.text"), &[], body.as_bytes());
+        kit::waits(&app, "text", 1);
     });
-    gate.open();
-    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
-    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
     server.counts(&[(r#"ekiden_calls_total{runner="kit",method="text",outcome="cancelled"}"#, 1.0)]);
 }
 
@@ -355,7 +342,6 @@ fn priority_and_timeout_reach_the_queue() {
     let text = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
     let plug = Made::held(text.async_run("first".to_owned()));
     gate.wait_for_someone();
-    let method = app.entry("kit").and_then(|runner| runner.method("rank1").cloned()).expect("the method");
     let send = |rows: usize, parameters: Value| {
         let x = json!({"name": "input", "datatype": "FP32", "shape": [rows], "data": vec![1; rows]});
         let mut client = server.client();
@@ -368,7 +354,7 @@ fn priority_and_timeout_reach_the_queue() {
     // No two of them fit one batch.
     for (rows, priority, waiting) in [(3, 3, 3), (2, 2, 5), (2, 1, 7)] {
         clients.push(send(rows, json!({"priority": priority})));
-        eventually("the call waits", || method.queued_rows() == waiting);
+        kit::waits(&app, "rank1", waiting);
     }
     gate.open();
     let answers: Vec<u16> = clients.iter_mut().map(|client| client.receive().status).collect();

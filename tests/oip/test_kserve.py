@@ -69,3 +69,15 @@ def test_service_and_runtime_belong_together():
     formats = [known["name"] for known in runtime["spec"]["supportedModelFormats"]]
     assert model["runtime"] == runtime["metadata"]["name"] and model["modelFormat"]["name"] in formats
     assert model["protocolVersion"] in runtime["spec"]["protocolVersions"]
+
+
+def test_each_protocol_has_a_port():
+    runtime, _ = manifests()
+    assert runtime["spec"]["protocolVersions"] == ["v2", "grpc-v2"]
+    (container,) = runtime["spec"]["containers"]
+    binds = dict(arg.split("=") for arg in container["args"] if re.match("--(grpc-)?bind=", arg))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert binds == {
+        "--bind": f"0.0.0.0:{ports['http1']}",
+        "--grpc-bind": f"0.0.0.0:{ports['grpc-port']}",
+    }

@@ -4,14 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use ekiden::codec::Format;
+use ekiden::codec::{Format, npy};
 use ekiden::value::{Signature, ValueKind, ValueSpec};
 
 use super::{CallArgs, LONGEST, csv};
 use crate::cli::Failure;
-
-/// How a `.npy` file begins.
-const NPY: &[u8] = b"\x93NUMPY";
 
 /// A body and its media type.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +59,7 @@ fn told(bytes: &[u8], ending: Option<&str>, signature: &Signature) -> Format {
         (_, Some("npy")) => Format::Npy,
         (_, Some("txt")) | (Some(ValueKind::Text), _) => Format::Text,
         (Some(ValueKind::List), _) if !is_json() => Format::Text,
-        _ if bytes.starts_with(NPY) => Format::Npy,
+        _ if bytes.starts_with(npy::MAGIC) => Format::Npy,
         (_, Some(_)) if !is_json() => Format::Bytes,
         _ => Format::Json,
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ekiden::codec::Format;
+use ekiden::codec::{Format, npy};
 use ekiden::config::RunnerName;
 use ekiden::http::docs;
 use ekiden::value::{Signature, ValueSpec};
@@ -232,7 +232,7 @@ fn show(args: &CallArgs, signature: &Signature, answer: Answer) -> Result<(), Fa
 
 /// Writes the answer to its file, or prints it.
 fn write(args: &CallArgs, bytes: &[u8]) -> Result<(), Failure> {
-    if args.out.is_none() && bytes.starts_with(b"\x93NUMPY") && io::stdout().is_terminal() {
+    if args.out.is_none() && bytes.starts_with(npy::MAGIC) && io::stdout().is_terminal() {
         return Err(Failure::Usage("a .npy file is nothing for a terminal: write it to one with -o FILE".to_owned()));
     }
     let mut out = Out::of(args.out.as_deref())?;

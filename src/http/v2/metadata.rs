@@ -1,7 +1,5 @@
 //! What the protocol's `GET` routes tell: of the server, and of its models.
 
-use std::sync::atomic::Ordering;
-
 use actix_web::HttpResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -47,10 +45,7 @@ pub(super) fn live() -> HttpResponse {
 }
 
 pub(super) fn ready(api: &Api) -> HttpResponse {
-    let mut reasons = oip::not_ready(&api.serving);
-    if api.draining.load(Ordering::Relaxed) {
-        reasons.insert(0, "the server is shutting down".to_owned());
-    }
+    let reasons: Vec<String> = api.goes().map(str::to_owned).into_iter().chain(oip::not_ready(&api.serving)).collect();
     readiness(None, (!reasons.is_empty()).then(|| reasons.join("; ")))
 }
 
@@ -76,7 +71,7 @@ pub(super) fn model(api: &Api, (name, version): (&str, Option<&str>), asked: Opt
         Err(not_found) => return error(&not_found),
     };
     match asked {
-        Some("ready") => readiness(Some(name), model.not_ready()),
+        Some("ready") => readiness(Some(name), api.goes().map(str::to_owned).or_else(|| model.not_ready())),
         Some("config") => HttpResponse::Ok().json(model.config()),
         Some("stats") => HttpResponse::Ok().json(Statistics { model_stats: vec![model.statistics()] }),
         _ => HttpResponse::Ok().json(model.metadata()),

@@ -24,6 +24,7 @@ pub(super) mod repository;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ekiden_actors::CallError;
+use smallvec::SmallVec;
 
 use super::error::Refusal;
 use super::outbox::Outbox;
@@ -40,7 +41,7 @@ pub(super) async fn routes(
     let below = request.match_info().unprocessed();
     let below = below.strip_prefix('/').unwrap_or(below);
     // A trailing slash means the same.
-    let parts: Vec<&str> = below.strip_suffix('/').unwrap_or(below).split('/').collect();
+    let parts: SmallVec<[&str; 6]> = below.strip_suffix('/').unwrap_or(below).split('/').collect();
     let (model, version, rest) = match parts.as_slice() {
         ["models", model, "versions", version, rest @ ..] => (*model, Some(*version), rest),
         ["models", model, rest @ ..] => (*model, None, rest),

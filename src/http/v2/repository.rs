@@ -91,19 +91,15 @@ pub(in crate::http) async fn order(
 
 /// Nothing, where it is done.
 fn answer(done: Result<(), RepositoryError>) -> HttpResponse {
-    let refusal = match &done {
-        Ok(()) => return HttpResponse::Ok().finish(),
-        Err(RepositoryError::Model(error)) => Refusal::from(error),
-        Err(RepositoryError::Order { error: OrderError::Impossible { .. } | OrderError::Busy, .. }) => {
-            Refusal::new(StatusCode::CONFLICT, "impossible", message(&done))
+    let Err(problem) = done else { return HttpResponse::Ok().finish() };
+    let refusal = match &problem {
+        RepositoryError::Model(error) => Refusal::from(error),
+        RepositoryError::Order { error: OrderError::Impossible { .. } | OrderError::Busy, .. } => {
+            Refusal::new(StatusCode::CONFLICT, "impossible", problem.to_string())
         }
-        Err(RepositoryError::Order { error: OrderError::Failed(_), .. }) => {
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "order_failed", message(&done))
+        RepositoryError::Order { error: OrderError::Failed(_), .. } => {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "order_failed", problem.to_string())
         }
     };
     refused(&refusal, None)
-}
-
-fn message(done: &Result<(), RepositoryError>) -> String {
-    done.as_ref().err().map(ToString::to_string).unwrap_or_default()
 }

@@ -86,6 +86,19 @@ fn every_kind_of_value_comes_and_goes() {
 }
 
 #[test]
+fn texts_are_answered_in_the_rank_of_their_spec() {
+    let check = |shape: &[Option<usize>], rows: Vec<serde_json::Value>, expected: Tensor| {
+        let spec = ValueSpec::from(TextsSpec::new("x", shape));
+        assert_eq!(Tensor::of_value(&spec, Value::List(rows)), Ok(expected), "{spec}");
+    };
+    check(&[None, Some(2)], Vec::new(), texts("x", &[0, 2], &[]));
+    check(&[None, None, Some(3)], Vec::new(), texts("x", &[0, 1, 3], &[]));
+    check(&[None, None, Some(3)], vec![json!([]), json!([])], texts("x", &[2, 0, 3], &[]));
+    // A text may stand for a list of it.
+    check(&[None, Some(1)], vec![json!("a"), json!(["b"])], texts("x", &[2, 1], &["a", "b"]));
+}
+
+#[test]
 fn tensors_that_do_not_fit_are_refused() {
     let check = |spec: ValueSpec, tensor: Tensor, part: &str| {
         let problem = tensor.into_value(&spec).expect_err("is refused").to_string();

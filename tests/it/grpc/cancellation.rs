@@ -9,29 +9,16 @@ use ekiden::grpc::GrpcOptions;
 use ekiden::grpc::inference::*;
 use tonic::Code;
 
-use super::{Grpc, counts, options, refused, text, waits};
-use crate::kit;
-use crate::support::{Gate, Made, PATIENCE, eventually};
+use super::{Grpc, counts, options, refused, text};
+use crate::kit::{self, waits};
+use crate::support::{Gate, PATIENCE, eventually};
 
 /// Has a call wait behind another, in a queue with room for one; `leave` has its client go, before the call runs.
 fn check(leave: impl FnOnce(&Grpc, &App)) {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("max_queue_size", 1));
     let server = Grpc::start(&app);
-    let method = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
-    let plug = Made::held(method.async_run("first".to_owned()));
-    gate.wait_for_someone();
-    leave(&server, &app);
-    // It gives up its place in a full queue as soon as the server knows.
-    let mut last = None;
-    eventually("there is room again", || {
-        last = Made::try_held(method.async_run("last".to_owned()));
-        last.is_some()
-    });
-    gate.open();
-    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
-    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
+    kit::check_leaving(&app, &gate, || leave(&server, &app));
     counts(&app, "text", "cancelled", 1.0);
     server.infer(text("next")).expect("the server goes on");
 }
@@ -78,7 +65,7 @@ fn what_was_accepted_is_finished_when_the_server_stops() {
     eventually("nothing more is taken", || {
         let mut client = server.client.clone();
         let call = server.runtime.spawn(async move { client.model_infer(text("late")).await });
-        let call = server.runtime.block_on(async { tokio::time::timeout(crate::support::PATIENCE, call).await });
+        let call = server.runtime.block_on(async { tokio::time::timeout(PATIENCE, call).await });
         late = Some(call.expect("an answer").expect("no panic"));
         late.as_ref().is_some_and(Result::is_err)
     });

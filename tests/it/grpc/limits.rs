@@ -7,8 +7,8 @@ use ekiden::grpc::inference::*;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Request};
 
-use super::{Grpc, block_on_in, bytes, counted, options, refused, request, text, waits, whole};
-use crate::kit;
+use super::{Grpc, block_on_in, bytes, counted, options, refused, request, text, whole};
+use crate::kit::{self, waits};
 use crate::support::{Gate, Made, eventually};
 
 /// A tensor that needs so many bytes.

@@ -7,7 +7,7 @@ use tonic::Code;
 use super::{Grpc, drained, options, refused, request};
 use crate::http::iris;
 use crate::kit;
-use crate::support::Gate;
+use crate::support::{Gate, eventually};
 
 fn named<T>(make: impl Fn(String, String) -> T, name: &str, version: &str) -> T {
     make(name.to_owned(), version.to_owned())
@@ -90,9 +90,17 @@ fn statistics_count_what_was_done() {
     server.infer(flower()).expect("an answer");
     refused(server.infer(request("iris_clf", "features", "FP32", &[1, 3], vec![0; 12])), Code::InvalidArgument, &[]);
     let asked = |name: &str| named(|name, version| ModelStatisticsRequest { name, version }, name, "");
-    let all = server.ask(async |mut client| client.model_statistics(asked("")).await.expect("numbers").into_inner());
-    let one =
-        server.ask(async |mut client| client.model_statistics(asked("iris_clf")).await.expect("numbers").into_inner());
+    let ask = |name: &str| {
+        server.ask(async |mut client| client.model_statistics(asked(name)).await.expect("numbers").into_inner())
+    };
+    // Calls and batches are counted when they have been answered.
+    eventually("all is counted", || {
+        let one = ask("iris_clf");
+        let calls = one.model_stats[0].inference_stats.as_ref().expect("calls");
+        let [succeeded, failed] = [calls.success, calls.fail].map(|calls| calls.map(|calls| calls.count));
+        (one.model_stats[0].execution_count, succeeded, failed) == (1, Some(1), Some(1))
+    });
+    let (all, one) = (ask(""), ask("iris_clf"));
     assert_eq!(all, one);
     let [model] = one.model_stats.as_slice() else { panic!("one model: {one:?}") };
     assert_eq!((model.name.as_str(), model.inference_count, model.execution_count), ("iris_clf", 2, 1));

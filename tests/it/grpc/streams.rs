@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use super::{Grpc, bytes, counts, refused, request, text, waits};
+use super::{Grpc, bytes, counts, refused, request, text};
 use crate::kit;
-use crate::support::{Gate, Made, PATIENCE, block_on, eventually};
+use crate::support::{Gate, PATIENCE, block_on};
 
 /// Counts, from 0, and passes the gate before each number.
 struct Counter {
@@ -124,24 +124,13 @@ fn a_stream_that_is_dropped_cancels_its_calls() {
     let gate = Gate::closed();
     let app = kit::app(&gate, |runner| runner.set("max_queue_size", 2));
     let server = Grpc::start(&app);
-    let method = app.runner("kit").expect("the runner").method::<String, String>("text").expect("the method");
-    let plug = Made::held(method.async_run("first".to_owned()));
-    gate.wait_for_someone();
-    let open = Open::new(&server);
-    open.send(text("gone"));
-    open.send(text("gone too"));
-    waits(&app, "text", 2);
-    drop(open);
-    let mut last = None;
-    eventually("there is room again", || {
-        last = Made::try_held(method.async_run("last".to_owned()));
-        last.is_some()
+    kit::check_leaving(&app, &gate, || {
+        let open = Open::new(&server);
+        open.send(text("gone"));
+        open.send(text("gone too"));
+        kit::waits(&app, "text", 2);
     });
-    gate.open();
-    assert_eq!(plug.answer().as_deref(), Ok("FIRST"));
-    assert_eq!(last.expect("it was taken").answer().as_deref(), Ok("LAST"));
     counts(&app, "text", "cancelled", 2.0);
-    assert_eq!(gate.batches("text"), [1, 1], "the first and the last");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
@@ -12,7 +13,7 @@ use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
 use crate::models::LocatedModel;
 use crate::runner::{DeclaredMethod, OpenContext, Opener, Plan, Runnable, RunnerFactory, Strategy, Support, declared};
-use crate::serving::{DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
+use crate::serving::{self, DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
 use crate::value::{Buckets, Signature};
 
 /// A kind of runnable, without its type.
@@ -144,6 +145,7 @@ struct About {
     signature: Signature,
     example: Option<serde_json::Value>,
     limits: MethodLimits,
+    patience: Duration,
 }
 
 fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) -> About {
@@ -175,7 +177,8 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
         sizes => sizes.to_vec(),
     };
     let setup = Setup { name: method.name.clone(), buckets, warm_up, must_warm_up: method.warm_up };
-    About { setup, signature: method.signature.clone(), example: method.example.clone(), limits }
+    let (signature, example) = (method.signature.clone(), method.example.clone());
+    About { setup, signature, example, limits, patience: method.patience }
 }
 
 /// 1, 8, 64 … and then `most`: enough to learn what batches cost.
@@ -226,8 +229,10 @@ fn launcher<R: Runnable>(
             RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone(), depth };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().zip(counts).enumerate();
-        let methods = methods.map(|(index, (About { setup, signature, example, limits }, counts))| {
-            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, counts, actor.method(index))
+        let methods = methods.map(|(index, (about, counts))| {
+            let About { setup: Setup { name, buckets, .. }, signature, example, limits, patience } = about;
+            let about = serving::About { name, signature, example, limits, buckets, patience, counts };
+            MethodHandle::new(actor.method(index), about)
         });
         RunnerEntry { methods: methods.collect(), name, runnable, version, required, plan: choice, memory, actor }
     }

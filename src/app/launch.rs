@@ -104,7 +104,9 @@ impl<R: Runnable> Kind for KindOf<R> {
         let batchable = methods.iter().filter(|method| method.signature.batching.is_some());
         let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let options = options.match_methods(&known).map_err(PrepareError::Config)?;
+        let mut options = options.match_methods(&known).map_err(PrepareError::Config)?;
+        let streams = methods.iter().filter(|method| method.signature.streams);
+        options.streams = streams.map(|method| method.name.clone()).collect();
         names.iter().try_for_each(|method| check_buckets(&options, method))?;
         let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
         let mut placed = placing.place(&options, self.strategy.as_ref(), support).map_err(PrepareError::Other)?;
@@ -156,12 +158,6 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
     if !is_batchable {
         limits.batching = ekiden_actors::Batching::Off;
     }
-    if method.signature.streams {
-        // How long a stream takes is its reader's affair too, who must not have an executor taken for stuck.
-        limits.batch_timeout = None;
-    }
-    // A caller may have read chunks when a stream breaks off. Nor is anything handed to a device beside what runs only once.
-    limits.retry &= !method.signature.streams;
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
     let buckets = match effective.batch_buckets.value {
         _ if !is_batchable => Buckets::default(),

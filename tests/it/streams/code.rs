@@ -10,14 +10,27 @@ use ekiden::value::{Value, Values};
 use super::{Script, app, calls, runner, words};
 use crate::support::{Server, block_on};
 
-/// Whoever reads slowly, or nothing, must not have an executor taken for stuck: two would end the runner.
+/// Whoever reads slowly, or nothing, must not have an executor taken for stuck: two would end the runner. And what a caller may
+/// have read is not run again.
 #[test]
-fn the_timeout_of_batches_is_not_for_streams() {
+fn the_timeout_of_batches_and_retries_are_not_for_streams() {
     let script = Script::default();
-    let app = App::builder().runner(runner(&script).set("batch_timeout_ms", 50)).launch().expect("it launches");
+    let runner = runner(&script).set("batch_timeout_ms", 50).set("retry", true);
+    let checked = App::builder().runner(runner).check().expect("it is right");
+    let report = checked.report();
+    let says = |key: &str| {
+        let row = report.lines().map(str::trim_start).find(|row| row.starts_with(key)).expect("the key");
+        row.split_whitespace().nth(1).expect("a value").to_owned()
+    };
+    assert_eq!((says("words.retry "), says("words.batch_timeout_ms ")), ("false".to_owned(), "0".to_owned()));
+    assert_eq!((says("length.retry "), says("length.batch_timeout_ms ")), ("true".to_owned(), "50".to_owned()));
+    let app = checked.launch().expect("it launches");
     let entry = app.entry("reader").expect("it is there");
-    let limit = |method: &str| entry.method(method).expect("a method").limits().batch_timeout;
-    assert_eq!((limit("words"), limit("length")), (None, Some(Duration::from_millis(50))));
+    let limits = |method: &str| {
+        let limits = entry.method(method).expect("a method").limits();
+        (limits.batch_timeout, limits.retry)
+    };
+    assert_eq!((limits("words"), limits("length")), ((None, false), (Some(Duration::from_millis(50)), true)));
 }
 
 #[test]

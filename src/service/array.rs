@@ -121,17 +121,17 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         self.array.shape().dims()
     }
 
-    fn spec(name: &str) -> TensorSpec {
+    fn spec(name: &str, dtype: DType) -> TensorSpec {
         match S::SHAPE {
-            Some(shape) => TensorSpec::new(name, T::DTYPE, shape),
-            None => TensorSpec::any_rank(name, T::DTYPE),
+            Some(shape) => TensorSpec::new(name, dtype, shape),
+            None => TensorSpec::any_rank(name, dtype),
         }
     }
 
     /// Takes an array whose dtype and shape fit.
     fn of(array: Array) -> Result<Self, String> {
         let value = Value::Tensor(array);
-        ValueSpec::Tensor(Self::spec("")).check(&value)?;
+        ValueSpec::Tensor(Self::spec("", T::DTYPE)).check(&value)?;
         match value {
             Value::Tensor(array) => Ok(Self { array, types: PhantomData }),
             _ => Err("it is not an array".to_owned()),
@@ -140,10 +140,7 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
 
     /// Casts an array whose shape fits, and which is not too large then: small elements may become large ones.
     fn cast(body: &Body, array: Array, limits: &Limits) -> Result<Array, ApiError> {
-        let spec = match S::SHAPE {
-            Some(shape) => TensorSpec::new("", array.dtype(), shape),
-            None => TensorSpec::any_rank("", array.dtype()),
-        };
+        let spec = Self::spec("", array.dtype());
         ValueSpec::Tensor(spec).check(&Value::Tensor(array.clone())).map_err(|problem| body.invalid(problem))?;
         let bytes = array.shape().elements().unwrap_or(usize::MAX).saturating_mul(size_of::<T>());
         if array.dtype() != T::DTYPE && bytes > limits.max_decoded_bytes {
@@ -156,10 +153,7 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
 
     /// What the codecs need to know.
     fn signature(name: &str, dtype: DType) -> Signature {
-        let spec = match S::SHAPE {
-            Some(shape) => TensorSpec::new(name, dtype, shape),
-            None => TensorSpec::any_rank(name, dtype),
-        };
+        let spec = Self::spec(name, dtype);
         Signature { inputs: vec![spec.clone().into()], outputs: vec![spec.into()], batching: None, streams: false }
     }
 
@@ -321,11 +315,11 @@ responder!([T: Scalar, S: Shaped, C: Strictness] NdArray<T, S, C>);
 /// What methods take and return: an [`Array`] whose dtype and shape are compared with the method's when it is looked up.
 impl<T: Scalar, S: Shaped, C: Strictness> Data for NdArray<T, S, C> {
     fn default_spec(name: String) -> ValueSpec {
-        Self::spec(&name).into()
+        Self::spec(&name, T::DTYPE).into()
     }
 
     fn check_spec(spec: &ValueSpec) -> Result<(), String> {
-        let own = || format!("an NdArray of {}", Self::spec(""));
+        let own = || format!("an NdArray of {}", Self::spec("", T::DTYPE));
         let ValueSpec::Tensor(spec) = spec else { return Err(own()) };
         let fits = match (spec.shape(), S::SHAPE) {
             (Some(theirs), Some(ours)) => {

@@ -171,8 +171,12 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         match Self::format(body) {
             Some(Format::Json) if C::CASTS => {
                 let as_it_is = from_json(T::DTYPE).map_err(unlike);
-                // `1.0` may be meant for an integer.
-                as_it_is.or_else(|first| from_json(DType::F64).map_err(|_| first))?
+                // `1.0` may be meant for an integer. But beside it may be one that is no float, which would become another.
+                as_it_is.or_else(|first| {
+                    let floats = from_json(DType::F64).ok();
+                    let fits = |array: &Option<Array>| T::DTYPE.is_float() || array.as_ref().is_none_or(are_exact);
+                    floats.filter(fits).ok_or(first)
+                })?
             }
             Some(Format::Json) => from_json(T::DTYPE).map_err(unlike)?,
             Some(Format::Npy) if C::CASTS => Some(npy::read(&body.bytes).map_err(|error| body.invalid(error))?),
@@ -183,6 +187,12 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         }
         .ok_or_else(|| body.invalid("expected an array"))
     }
+}
+
+/// Whether each of these floats is one integer at most: from 2⁵³ on, one may have been read from several.
+fn are_exact(floats: &Array) -> bool {
+    const FROM: f64 = 9_007_199_254_740_992.0;
+    floats.elements::<f64>().is_some_and(|floats| floats.iter().all(|float| float.abs() < FROM))
 }
 
 /// The one array that was decoded.
@@ -348,5 +358,22 @@ impl<T: Scalar, S: Shaped, C: Strictness> Data for NdArray<T, S, C> {
 
     fn from_value(value: Value) -> Result<Self, String> {
         Array::from_value(value).and_then(Self::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_json_stay_what_they_are() {
+        let read = |json: &'static str| {
+            let body = Body { name: "body".to_owned(), ..Body::new("application/json", json) };
+            let array = NdArray::<i64, AnyShape, Cast>::read(body, &Limits::default());
+            array.ok().map(|array| array.elements().into_owned())
+        };
+        assert_eq!(read("[9007199254740993, 1]"), Some(vec![9_007_199_254_740_993, 1]));
+        assert_eq!(read("[9007199254740991, 1.0]"), Some(vec![9_007_199_254_740_991, 1]));
+        assert_eq!(read("[9007199254740993, 1.0]"), None, "as a float, it is another");
     }
 }

@@ -53,8 +53,6 @@ pub(super) enum PrepareError {
 pub(super) struct Prepared {
     pub(super) options: RunnerOptions,
     pub(super) methods: Vec<String>,
-    /// Those of them that are batchable.
-    pub(super) batchable: Vec<String>,
     pub(super) placed: Placed,
     launch: Launch,
 }
@@ -101,12 +99,14 @@ impl<R: Runnable> Kind for KindOf<R> {
         let methods =
             declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
-        let batchable = methods.iter().filter(|method| method.signature.batching.is_some());
-        let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut options = options.match_methods(&known).map_err(PrepareError::Config)?;
-        let streams = methods.iter().filter(|method| method.signature.streams);
-        options.streams = streams.map(|method| method.name.clone()).collect();
+        let those = |has: fn(&Signature) -> bool| {
+            let methods = methods.iter().filter(|method| has(&method.signature));
+            methods.map(|method| method.name.clone()).collect()
+        };
+        options.unbatchable = those(|signature| signature.batching.is_none());
+        options.streams = those(|signature| signature.streams);
         names.iter().try_for_each(|method| check_buckets(&options, method))?;
         let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
         let mut placed = placing.place(&options, self.strategy.as_ref(), support).map_err(PrepareError::Other)?;
@@ -116,7 +116,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         let version = models::version(&options);
         let opener = Opener::<R>::new(ctx, methods, options.golden_check());
         let launch = launcher(&options, version, opener, placed.clone(), isolated);
-        Ok(Prepared { methods: names, batchable, placed, launch: Box::new(launch), options })
+        Ok(Prepared { methods: names, placed, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
@@ -152,12 +152,9 @@ struct About {
 
 fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) -> About {
     let effective = options.effective_method(&method.name);
-    let mut limits = options.method_limits(&method.name);
+    let limits = options.method_limits(&method.name);
     let most = limits.max_batch_size.get();
     let is_batchable = method.signature.batching.is_some();
-    if !is_batchable {
-        limits.batching = ekiden_actors::Batching::Off;
-    }
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
     let buckets = match effective.batch_buckets.value {
         _ if !is_batchable => Buckets::default(),

@@ -110,6 +110,8 @@ pub struct RunnerOptions {
     pub method_defaults: MethodOptions,
     /// Options of single methods by name.
     pub methods: BTreeMap<String, MethodOptions>,
+    /// The methods of which no two calls share a batch, as the runnable was found to declare them when the app was prepared.
+    pub unbatchable: BTreeSet<String>,
     /// The methods that answer with streams, as the runnable was found to declare them when the app was prepared.
     pub streams: BTreeSet<String>,
     /// How failed executors are rebuilt.
@@ -133,6 +135,7 @@ impl RunnerOptions {
             isolation: IsolationOptions::default(),
             method_defaults: MethodOptions::default(),
             methods: BTreeMap::new(),
+            unbatchable: BTreeSet::new(),
             streams: BTreeSet::new(),
             restarts: RestartOptions::default(),
             params: None,
@@ -159,6 +162,7 @@ impl RunnerOptions {
             isolation: self.isolation.overlay(stronger.isolation),
             method_defaults: self.method_defaults.overlay(stronger.method_defaults),
             methods,
+            unbatchable: stronger.unbatchable,
             streams: stronger.streams,
             restarts: self.restarts.overlay(stronger.restarts),
             params: match (self.params, stronger.params) {
@@ -209,7 +213,7 @@ impl RunnerOptions {
     }
 
     /// What holds for a method: the stronger layer wins, and within one layer the method beats its runner. What cannot hold for
-    /// streams is off for them, whoever asks for it.
+    /// it, since it is not batchable or streams, is off, whoever asks for it.
     pub fn effective_method(&self, method: &str) -> EffectiveMethod {
         let own = self.methods.get(method);
         let runner = &self.method_defaults;
@@ -240,6 +244,9 @@ impl RunnerOptions {
             ),
             retry: pick(own.and_then(|own| own.retry.as_ref()), runner.retry.as_ref(), default.retry),
         };
+        if self.unbatchable.contains(method) && effective.batching.value != Batching::Off {
+            effective.batching = Sourced::code(Batching::Off);
+        }
         if self.streams.contains(method) {
             // How long a stream takes is its reader's affair too, who must not have an executor taken for stuck.
             if effective.batch_timeout.value.is_some() {

@@ -23,6 +23,7 @@ fn the_timeout_of_batches_and_retries_are_not_for_streams() {
         row.split_whitespace().nth(1).expect("a value").to_owned()
     };
     assert_eq!((says("words.retry "), says("words.batch_timeout_ms ")), ("false".to_owned(), "0".to_owned()));
+    assert_eq!(says("words.batching "), "off");
     assert_eq!((says("length.retry "), says("length.batch_timeout_ms ")), ("true".to_owned(), "50".to_owned()));
     let app = checked.launch().expect("it launches");
     let entry = app.entry("reader").expect("it is there");

@@ -240,7 +240,7 @@ impl Ready {
         let each = self.runners.iter().flat_map(|runner| {
             let name = &runner.options.name;
             let placing = runner.placed.choice.warning.iter().map(move |warning| format!("runner {name}: {warning}"));
-            report::warnings(&runner.options, &runner.batchable).into_iter().chain(placing)
+            report::warnings(&runner.options, &runner.methods).into_iter().chain(placing)
         });
         each.chain(self.oversubscribed.clone()).collect()
     }

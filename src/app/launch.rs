@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ekiden_actors::{MethodLimits, OpenError, RunnerSpec, Runtime};
 
@@ -12,7 +13,7 @@ use crate::isolation::{Isolated, Opening};
 use crate::metrics::Metrics;
 use crate::models::LocatedModel;
 use crate::runner::{DeclaredMethod, OpenContext, Opener, Plan, Runnable, RunnerFactory, Strategy, Support, declared};
-use crate::serving::{DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
+use crate::serving::{self, DeviceMemory, MethodHandle, Model, RunnerEntry, Setup};
 use crate::value::{Buckets, Signature};
 
 /// A kind of runnable, without its type.
@@ -52,8 +53,6 @@ pub(super) enum PrepareError {
 pub(super) struct Prepared {
     pub(super) options: RunnerOptions,
     pub(super) methods: Vec<String>,
-    /// Those of them that are batchable.
-    pub(super) batchable: Vec<String>,
     pub(super) placed: Placed,
     launch: Launch,
 }
@@ -100,10 +99,14 @@ impl<R: Runnable> Kind for KindOf<R> {
         let methods =
             declared::<R>(&ctx).map_err(|cause| problem(&format_args!("runnable \"{runnable}\": {cause}")))?;
         let names: Vec<String> = methods.iter().map(|method| method.name.clone()).collect();
-        let batchable = methods.iter().filter(|method| method.signature.batching.is_some());
-        let batchable = batchable.map(|method| method.name.clone()).collect();
         let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let options = options.match_methods(&known).map_err(PrepareError::Config)?;
+        let mut options = options.match_methods(&known).map_err(PrepareError::Config)?;
+        let those = |has: fn(&Signature) -> bool| {
+            let methods = methods.iter().filter(|method| has(&method.signature));
+            methods.map(|method| method.name.clone()).collect()
+        };
+        options.unbatchable = those(|signature| signature.batching.is_none());
+        options.streams = those(|signature| signature.streams);
         names.iter().try_for_each(|method| check_buckets(&options, method))?;
         let support = Support { kinds: R::SUPPORTS, cpu_multi_threading: R::SUPPORTS_CPU_MULTI_THREADING };
         let mut placed = placing.place(&options, self.strategy.as_ref(), support).map_err(PrepareError::Other)?;
@@ -113,7 +116,7 @@ impl<R: Runnable> Kind for KindOf<R> {
         let version = models::version(&options);
         let opener = Opener::<R>::new(ctx, methods, options.golden_check());
         let launch = launcher(&options, version, opener, placed.clone(), isolated);
-        Ok(Prepared { methods: names, batchable, placed, launch: Box::new(launch), options })
+        Ok(Prepared { methods: names, placed, launch: Box::new(launch), options })
     }
 
     fn open(&self, opening: &Opening) -> Result<Box<dyn Model>, OpenError> {
@@ -144,22 +147,14 @@ struct About {
     signature: Signature,
     example: Option<serde_json::Value>,
     limits: MethodLimits,
+    patience: Duration,
 }
 
 fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) -> About {
     let effective = options.effective_method(&method.name);
-    let mut limits = options.method_limits(&method.name);
+    let limits = options.method_limits(&method.name);
     let most = limits.max_batch_size.get();
     let is_batchable = method.signature.batching.is_some();
-    if !is_batchable {
-        limits.batching = ekiden_actors::Batching::Off;
-    }
-    if method.signature.streams {
-        // How long a stream takes is its reader's affair too, who must not have an executor taken for stuck.
-        limits.batch_timeout = None;
-    }
-    // A caller may have read chunks when a stream breaks off. Nor is anything handed to a device beside what runs only once.
-    limits.retry &= !method.signature.streams;
     let on_gpu = plan.executors.iter().any(|place| !place.device().is_cpu());
     let buckets = match effective.batch_buckets.value {
         _ if !is_batchable => Buckets::default(),
@@ -175,7 +170,8 @@ fn about<R>(options: &RunnerOptions, method: &DeclaredMethod<R>, plan: &Plan) ->
         sizes => sizes.to_vec(),
     };
     let setup = Setup { name: method.name.clone(), buckets, warm_up, must_warm_up: method.warm_up };
-    About { setup, signature: method.signature.clone(), example: method.example.clone(), limits }
+    let (signature, example) = (method.signature.clone(), method.example.clone());
+    About { setup, signature, example, limits, patience: method.patience }
 }
 
 /// 1, 8, 64 … and then `most`: enough to learn what batches cost.
@@ -226,8 +222,10 @@ fn launcher<R: Runnable>(
             RunnerFactory { name: name.clone(), opener, places, setups, isolated, memory: memory.clone(), depth };
         let actor = runtime.launch(spec, factory);
         let methods = about.into_iter().zip(counts).enumerate();
-        let methods = methods.map(|(index, (About { setup, signature, example, limits }, counts))| {
-            MethodHandle::new(setup.name, signature, example, limits, setup.buckets, counts, actor.method(index))
+        let methods = methods.map(|(index, (about, counts))| {
+            let About { setup: Setup { name, buckets, .. }, signature, example, limits, patience } = about;
+            let about = serving::About { name, signature, example, limits, buckets, patience, counts };
+            MethodHandle::new(actor.method(index), about)
         });
         RunnerEntry { methods: methods.collect(), name, runnable, version, required, plan: choice, memory, actor }
     }

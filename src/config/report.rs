@@ -32,7 +32,7 @@ pub fn render(config: &Config, methods: impl Fn(&RunnerOptions) -> Vec<String>) 
     text
 }
 
-/// What is allowed and yet hardly what was meant, of these methods of a runner, which are batchable.
+/// What is allowed and yet hardly what was meant, of these methods of a runner.
 pub fn warnings(runner: &RunnerOptions, methods: &[String]) -> Vec<String> {
     methods.iter().flat_map(|method| method_warnings(runner, method)).collect()
 }

@@ -4,7 +4,7 @@
 //! `max_batch_size = 20` for a runner also holds for a method to which the developer's code gave 10, and a variable set
 //! in an emergency holds for every method; but in one file the method's own line wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -110,6 +110,10 @@ pub struct RunnerOptions {
     pub method_defaults: MethodOptions,
     /// Options of single methods by name.
     pub methods: BTreeMap<String, MethodOptions>,
+    /// The methods of which no two calls share a batch, as the runnable was found to declare them when the app was prepared.
+    pub unbatchable: BTreeSet<String>,
+    /// The methods that answer with streams, as the runnable was found to declare them when the app was prepared.
+    pub streams: BTreeSet<String>,
     /// How failed executors are rebuilt.
     pub restarts: RestartOptions,
     /// What the runnable is given; the origin is the strongest one that set a part of it.
@@ -131,6 +135,8 @@ impl RunnerOptions {
             isolation: IsolationOptions::default(),
             method_defaults: MethodOptions::default(),
             methods: BTreeMap::new(),
+            unbatchable: BTreeSet::new(),
+            streams: BTreeSet::new(),
             restarts: RestartOptions::default(),
             params: None,
         }
@@ -156,6 +162,8 @@ impl RunnerOptions {
             isolation: self.isolation.overlay(stronger.isolation),
             method_defaults: self.method_defaults.overlay(stronger.method_defaults),
             methods,
+            unbatchable: stronger.unbatchable,
+            streams: stronger.streams,
             restarts: self.restarts.overlay(stronger.restarts),
             params: match (self.params, stronger.params) {
                 (Some(weak), Some(strong)) => Some(Sourced::new(merge(weak.value, strong.value), strong.origin)),
@@ -204,12 +212,13 @@ impl RunnerOptions {
         Ok(self)
     }
 
-    /// What holds for a method: the stronger layer wins, and within one layer the method beats its runner.
+    /// What holds for a method: the stronger layer wins, and within one layer the method beats its runner. What cannot hold for
+    /// it, since it is not batchable or streams, is off, whoever asks for it.
     pub fn effective_method(&self, method: &str) -> EffectiveMethod {
         let own = self.methods.get(method);
         let runner = &self.method_defaults;
         let default = MethodLimits::default();
-        EffectiveMethod {
+        let mut effective = EffectiveMethod {
             batching: pick(own.and_then(|own| own.batching.as_ref()), runner.batching.as_ref(), default.batching),
             max_batch_size: pick(
                 own.and_then(|own| own.max_batch_size.as_ref()),
@@ -234,7 +243,22 @@ impl RunnerOptions {
                 default.batch_timeout,
             ),
             retry: pick(own.and_then(|own| own.retry.as_ref()), runner.retry.as_ref(), default.retry),
+        };
+        if self.unbatchable.contains(method) && effective.batching.value != Batching::Off {
+            effective.batching = Sourced::code(Batching::Off);
         }
+        if self.streams.contains(method) {
+            // How long a stream takes is its reader's affair too, who must not have an executor taken for stuck.
+            if effective.batch_timeout.value.is_some() {
+                effective.batch_timeout = Sourced::code(None);
+            }
+            // A caller may have read chunks when a stream breaks off. Nor is anything handed to a device beside what runs
+            // only once.
+            if effective.retry.value {
+                effective.retry = Sourced::code(false);
+            }
+        }
+        effective
     }
 
     /// The limits of a method, as [`effective_method`](Self::effective_method) finds them.

@@ -66,15 +66,15 @@ impl DataFrame {
 }
 
 /// A column's numbers; `None` if it has none.
-fn numbers_of(column: &ArrayRef) -> Option<Vec<Option<Number>>> {
+fn numbers_of(column: &ArrayRef) -> Option<Box<dyn Iterator<Item = Option<Number>> + '_>> {
     macro_rules! of {
         ($type:ty, $number:expr) => {
-            column.as_primitive::<$type>().iter().map(|value| value.map($number)).collect()
+            Box::new(column.as_primitive::<$type>().iter().map(|value| value.map($number)))
         };
     }
-    Some(match column.data_type() {
+    let numbers: Box<dyn Iterator<Item = Option<Number>> + '_> = match column.data_type() {
         DataType::Boolean => {
-            column.as_boolean().iter().map(|value| value.map(|value| Number::Int(value.into()))).collect()
+            Box::new(column.as_boolean().iter().map(|value| value.map(|value| Number::Int(value.into()))))
         }
         DataType::Int8 => of!(Int8Type, |value| Number::Int(value.into())),
         DataType::Int16 => of!(Int16Type, |value| Number::Int(value.into())),
@@ -87,9 +87,10 @@ fn numbers_of(column: &ArrayRef) -> Option<Vec<Option<Number>>> {
         DataType::Float16 => of!(Float16Type, |value| Number::Float(value.to_f64())),
         DataType::Float32 => of!(Float32Type, |value| Number::Float(value.into())),
         DataType::Float64 => of!(Float64Type, Number::Float),
-        DataType::Null => vec![None; column.len()],
+        DataType::Null => Box::new(std::iter::repeat_n(None::<Number>, column.len())),
         _ => return None,
-    })
+    };
+    Some(numbers)
 }
 
 /// A column of floats.

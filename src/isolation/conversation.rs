@@ -101,7 +101,7 @@ impl Conversation {
                     let lend = || self.rooms.get(room?).map(Region::lend);
                     let chunk = outputs.pick_up(lend).map_err(nonsense)?;
                     is_enough = emit(chunk).is_break();
-                    room = self.free_room();
+                    room = free_room(&mut self.rooms);
                     let more = ToChild::More { room: room.map(|room| room as u32) };
                     self.link.send(if is_enough { &ToChild::Enough } else { &more }, &[])?;
                     continue;
@@ -133,7 +133,7 @@ impl Conversation {
                 }
             }
         };
-        let room = self.rooms.iter_mut().position(|room| room.writable().is_some());
+        let room = free_room(&mut self.rooms);
         let message = ToChild::Run {
             method: method as u32,
             parts: parts.iter().map(|part| part.rows.len() as u32).collect(),
@@ -144,10 +144,6 @@ impl Conversation {
         let files: Vec<_> = fresh.iter().map(|(file, _)| file.as_fd()).collect();
         self.link.send(&message, &files)?;
         Ok(Ok(room))
-    }
-
-    fn free_room(&mut self) -> Option<usize> {
-        self.rooms.iter_mut().position(|room| room.writable().is_some())
     }
 
     /// The batch is over.
@@ -214,6 +210,11 @@ fn memory<'a>(
         *inputs = Some(region);
     }
     inputs.as_mut().and_then(Region::writable).ok_or_else(|| io::Error::other("the inputs are being read"))
+}
+
+/// A region that nobody reads any more.
+fn free_room(rooms: &mut [Region]) -> Option<usize> {
+    rooms.iter_mut().position(|room| room.writable().is_some())
 }
 
 /// Makes room for `len` bytes of outputs in place of what is too small, and tells the child of it. `None`: there is none

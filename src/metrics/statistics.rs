@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use ekiden_actors::BatchReport;
 
@@ -20,12 +20,13 @@ pub struct Total {
 }
 
 impl Total {
-    fn add(&mut self, time: Duration) {
-        self.count += 1;
-        self.time += time;
+    fn add(&mut self, count: usize, time: Duration) {
+        self.count += count as u64;
+        self.time = self.time.saturating_add(time);
     }
 }
 
+/// What is counted for each call, without a lock.
 #[derive(Debug, Default)]
 struct Timed {
     count: AtomicU64,
@@ -33,8 +34,8 @@ struct Timed {
 }
 
 impl Timed {
-    fn add(&self, count: u64, time: Duration) {
-        self.count.fetch_add(count, Relaxed);
+    fn add(&self, time: Duration) {
+        self.count.fetch_add(1, Relaxed);
         self.nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
@@ -48,12 +49,17 @@ impl Timed {
 pub(crate) struct Counts {
     succeeded: Timed,
     failed: Timed,
-    queued: Timed,
-    ran: Timed,
-    rows: AtomicU64,
-    batches: AtomicU64,
-    last: AtomicU64,
-    sizes: Mutex<BTreeMap<usize, Total>>,
+    batches: Mutex<Batches>,
+}
+
+#[derive(Debug, Default)]
+struct Batches {
+    count: u64,
+    rows: u64,
+    queued: Total,
+    ran: Total,
+    last: Option<SystemTime>,
+    sizes: BTreeMap<usize, Total>,
 }
 
 /// What a method has counted.
@@ -80,42 +86,43 @@ pub struct Statistics {
 impl Counts {
     pub(super) fn call_ended(&self, succeeded: bool, elapsed: Duration) {
         let which = if succeeded { &self.succeeded } else { &self.failed };
-        which.add(1, elapsed);
+        which.add(elapsed);
     }
 
     pub(super) fn batch_ran(&self, batch: &BatchReport<'_>) {
         let calls = batch.waits.len();
-        self.queued.add(calls as u64, batch.waits.iter().sum());
-        self.ran.add(calls as u64, batch.execution.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)));
-        self.rows.fetch_add(batch.rows as u64, Relaxed);
-        self.batches.fetch_add(1, Relaxed);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last.fetch_max(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Relaxed);
-        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        if sizes.len() < MOST_SIZES || sizes.contains_key(&batch.rows) {
-            sizes.entry(batch.rows).or_default().add(batch.execution);
+        let waited: Duration = batch.waits.iter().sum();
+        let ran = batch.execution.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX));
+        let now = SystemTime::now();
+        let mut batches = self.batches();
+        batches.count += 1;
+        batches.rows += batch.rows as u64;
+        batches.queued.add(calls, waited);
+        batches.ran.add(calls, ran);
+        batches.last = batches.last.max(Some(now));
+        if batches.sizes.len() < MOST_SIZES || batches.sizes.contains_key(&batch.rows) {
+            batches.sizes.entry(batch.rows).or_default().add(1, batch.execution);
         }
     }
 
     /// What has been counted so far. Calls that end meanwhile may be in some of the numbers.
     pub(crate) fn read(&self) -> Statistics {
-        let last = self.last.load(Relaxed);
+        let (succeeded, failed) = (self.succeeded.total(), self.failed.total());
+        let batches = self.batches();
         Statistics {
-            succeeded: self.succeeded.total(),
-            failed: self.failed.total(),
-            queued: self.queued.total(),
-            ran: self.ran.total(),
-            rows: self.rows.load(Relaxed),
-            batches: self.batches.load(Relaxed),
-            last: (last > 0).then(|| UNIX_EPOCH + Duration::from_millis(last)),
-            sizes: self
-                .sizes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .map(|(rows, total)| (*rows, *total))
-                .collect(),
+            succeeded,
+            failed,
+            queued: batches.queued,
+            ran: batches.ran,
+            rows: batches.rows,
+            batches: batches.count,
+            last: batches.last,
+            sizes: batches.sizes.iter().map(|(rows, total)| (*rows, *total)).collect(),
         }
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

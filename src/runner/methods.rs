@@ -1,6 +1,7 @@
 //! A runnable's methods: how they are declared, and what has been checked of that.
 
 use std::fmt;
+use std::time::Duration;
 
 use burn::tensor::Device;
 use ekiden_actors::{MethodError, Part};
@@ -12,7 +13,7 @@ use super::stream::{StreamFn, StreamFunction, Streams};
 use super::tensor;
 use crate::codec::json;
 use crate::onnx::Given;
-use crate::serving::{Answer, CallInput, Emit};
+use crate::serving::{Answer, CallInput, Emit, STREAM_PATIENCE};
 use crate::value::{Batching, Signature, TensorSpec, ValueSpec};
 
 /// The spec of an input or output as a developer writes it: a [`TensorSpec`], or for other kinds just a name.
@@ -64,6 +65,7 @@ struct Declared<R> {
     outputs: Vec<NamedSpec>,
     batching: Option<Batching>,
     warm_up: bool,
+    patience: Duration,
     example: Option<serde_json::Value>,
 }
 
@@ -93,8 +95,8 @@ impl<R: 'static> Methods<R> {
     ) -> StreamBuilder<'_> {
         let body = Body::Stream(Box::new(StreamFunction::new(function)));
         let declared = self.declare(name.into(), body, F::Inputs::slots(), F::Output::slots());
-        let Declared { inputs, outputs, example, .. } = declared;
-        StreamBuilder { inputs, outputs, example }
+        let Declared { inputs, outputs, patience, example, .. } = declared;
+        StreamBuilder { inputs, outputs, patience, example }
     }
 
     fn declare(
@@ -114,6 +116,7 @@ impl<R: 'static> Methods<R> {
             outputs: Vec::new(),
             batching: None,
             warm_up: false,
+            patience: STREAM_PATIENCE,
             example: None,
         });
         let last = self.declared.len() - 1;
@@ -160,8 +163,9 @@ impl<R> Declared<R> {
         if self.name.is_empty() || !self.name.chars().all(valid) {
             return Err("a method's name consists of ASCII letters, digits, '_', '-' and '.'".to_owned());
         }
+        let Self { name, body, warm_up, patience, example, .. } = self;
         if let Some(signature) = self.signature {
-            return Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: None, body: self.body });
+            return Ok(Method { name, signature, warm_up, patience, example, body });
         }
         if self.batching.is_some() && self.input_slots.is_empty() {
             return Err("a method without inputs has no rows, and cannot be batchable".to_owned());
@@ -169,17 +173,17 @@ impl<R> Declared<R> {
         let inputs = specs("input", self.inputs, &self.input_slots, self.batching.map(|b| b.input_dim))?;
         let outputs = specs("output", self.outputs, &self.output_slots, self.batching.map(|b| b.output_dim))?;
         let outputs = outputs.into_iter().map(rows_may_fail).collect();
-        let streams = matches!(self.body, Body::Stream(_));
+        let streams = matches!(body, Body::Stream(_));
         let signature = Signature { inputs, outputs, batching: self.batching, streams };
-        if self.warm_up {
+        if warm_up {
             signature.zeros(1).map_err(|problem| format!("it cannot be warmed up: {problem}"))?;
         }
-        if let Some(example) = &self.example {
+        if let Some(example) = &example {
             let inputs = json::decode(example.to_string().as_bytes(), &signature).map_err(|error| error.to_string());
             let fits = inputs.and_then(|inputs| signature.check_inputs(&inputs));
             fits.map_err(|problem| format!("its example does not fit: {problem}"))?;
         }
-        Ok(Method { name: self.name, signature, warm_up: self.warm_up, example: self.example, body: self.body })
+        Ok(Method { name, signature, warm_up, patience, example, body })
     }
 }
 
@@ -299,6 +303,7 @@ impl MethodBuilder<'_> {
 pub struct StreamBuilder<'a> {
     inputs: &'a mut Vec<NamedSpec>,
     outputs: &'a mut Vec<NamedSpec>,
+    patience: &'a mut Duration,
     example: &'a mut Option<serde_json::Value>,
 }
 
@@ -320,6 +325,13 @@ impl StreamBuilder<'_> {
         self.outputs.push(spec.into());
         self
     }
+
+    /// How long an executor waits for a reader who takes nothing while 16 chunks wait, before it ends the stream with an
+    /// error and does other work. 10 s unless this says otherwise.
+    pub fn patience(self, patience: Duration) -> Self {
+        *self.patience = patience;
+        self
+    }
 }
 
 /// A method whose declaration has been checked.
@@ -327,6 +339,8 @@ pub(crate) struct Method<R> {
     pub(crate) name: String,
     pub(crate) signature: Signature,
     pub(crate) warm_up: bool,
+    /// How long a stream waits for its reader.
+    pub(crate) patience: Duration,
     pub(crate) example: Option<serde_json::Value>,
     body: Body<R>,
 }

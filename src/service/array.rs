@@ -121,17 +121,17 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         self.array.shape().dims()
     }
 
-    fn spec(name: &str) -> TensorSpec {
+    fn spec(name: &str, dtype: DType) -> TensorSpec {
         match S::SHAPE {
-            Some(shape) => TensorSpec::new(name, T::DTYPE, shape),
-            None => TensorSpec::any_rank(name, T::DTYPE),
+            Some(shape) => TensorSpec::new(name, dtype, shape),
+            None => TensorSpec::any_rank(name, dtype),
         }
     }
 
     /// Takes an array whose dtype and shape fit.
     fn of(array: Array) -> Result<Self, String> {
         let value = Value::Tensor(array);
-        ValueSpec::Tensor(Self::spec("")).check(&value)?;
+        ValueSpec::Tensor(Self::spec("", T::DTYPE)).check(&value)?;
         match value {
             Value::Tensor(array) => Ok(Self { array, types: PhantomData }),
             _ => Err("it is not an array".to_owned()),
@@ -140,10 +140,7 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
 
     /// Casts an array whose shape fits, and which is not too large then: small elements may become large ones.
     fn cast(body: &Body, array: Array, limits: &Limits) -> Result<Array, ApiError> {
-        let spec = match S::SHAPE {
-            Some(shape) => TensorSpec::new("", array.dtype(), shape),
-            None => TensorSpec::any_rank("", array.dtype()),
-        };
+        let spec = Self::spec("", array.dtype());
         ValueSpec::Tensor(spec).check(&Value::Tensor(array.clone())).map_err(|problem| body.invalid(problem))?;
         let bytes = array.shape().elements().unwrap_or(usize::MAX).saturating_mul(size_of::<T>());
         if array.dtype() != T::DTYPE && bytes > limits.max_decoded_bytes {
@@ -156,10 +153,7 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
 
     /// What the codecs need to know.
     fn signature(name: &str, dtype: DType) -> Signature {
-        let spec = match S::SHAPE {
-            Some(shape) => TensorSpec::new(name, dtype, shape),
-            None => TensorSpec::any_rank(name, dtype),
-        };
+        let spec = Self::spec(name, dtype);
         Signature { inputs: vec![spec.clone().into()], outputs: vec![spec.into()], batching: None, streams: false }
     }
 
@@ -177,8 +171,12 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         match Self::format(body) {
             Some(Format::Json) if C::CASTS => {
                 let as_it_is = from_json(T::DTYPE).map_err(unlike);
-                // `1.0` may be meant for an integer.
-                as_it_is.or_else(|first| from_json(DType::F64).map_err(|_| first))?
+                // `1.0` may be meant for an integer. But beside it may be one that is no float, which would become another.
+                as_it_is.or_else(|first| {
+                    let floats = from_json(DType::F64).ok();
+                    let fits = |array: &Option<Array>| T::DTYPE.is_float() || array.as_ref().is_none_or(are_exact);
+                    floats.filter(fits).ok_or(first)
+                })?
             }
             Some(Format::Json) => from_json(T::DTYPE).map_err(unlike)?,
             Some(Format::Npy) if C::CASTS => Some(npy::read(&body.bytes).map_err(|error| body.invalid(error))?),
@@ -189,6 +187,12 @@ impl<T: Scalar, S: Shaped, C: Strictness> NdArray<T, S, C> {
         }
         .ok_or_else(|| body.invalid("expected an array"))
     }
+}
+
+/// Whether each of these floats is one integer at most: from 2⁵³ on, one may have been read from several.
+fn are_exact(floats: &Array) -> bool {
+    const FROM: f64 = 9_007_199_254_740_992.0;
+    floats.elements::<f64>().is_some_and(|floats| floats.iter().all(|float| float.abs() < FROM))
 }
 
 /// The one array that was decoded.
@@ -321,11 +325,11 @@ responder!([T: Scalar, S: Shaped, C: Strictness] NdArray<T, S, C>);
 /// What methods take and return: an [`Array`] whose dtype and shape are compared with the method's when it is looked up.
 impl<T: Scalar, S: Shaped, C: Strictness> Data for NdArray<T, S, C> {
     fn default_spec(name: String) -> ValueSpec {
-        Self::spec(&name).into()
+        Self::spec(&name, T::DTYPE).into()
     }
 
     fn check_spec(spec: &ValueSpec) -> Result<(), String> {
-        let own = || format!("an NdArray of {}", Self::spec(""));
+        let own = || format!("an NdArray of {}", Self::spec("", T::DTYPE));
         let ValueSpec::Tensor(spec) = spec else { return Err(own()) };
         let fits = match (spec.shape(), S::SHAPE) {
             (Some(theirs), Some(ours)) => {
@@ -354,5 +358,22 @@ impl<T: Scalar, S: Shaped, C: Strictness> Data for NdArray<T, S, C> {
 
     fn from_value(value: Value) -> Result<Self, String> {
         Array::from_value(value).and_then(Self::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_json_stay_what_they_are() {
+        let read = |json: &'static str| {
+            let body = Body { name: "body".to_owned(), ..Body::new("application/json", json) };
+            let array = NdArray::<i64, AnyShape, Cast>::read(body, &Limits::default());
+            array.ok().map(|array| array.elements().into_owned())
+        };
+        assert_eq!(read("[9007199254740993, 1]"), Some(vec![9_007_199_254_740_993, 1]));
+        assert_eq!(read("[9007199254740991, 1.0]"), Some(vec![9_007_199_254_740_991, 1]));
+        assert_eq!(read("[9007199254740993, 1.0]"), None, "as a float, it is another");
     }
 }

@@ -38,7 +38,7 @@ pub enum ServiceError {
     Io(#[from] io::Error),
 }
 
-type MakeRoute = Arc<dyn Fn() -> Route + Send + Sync>;
+type MakeRoute = Box<dyn Fn() -> Route + Send + Sync>;
 
 struct Served {
     endpoint: Endpoint,
@@ -114,7 +114,7 @@ impl ServiceBuilder {
         let mut endpoint = Endpoint::new(method.clone(), path);
         A::describe(&mut endpoint);
         <H::Output as Reply>::describe(&mut endpoint);
-        let route: MakeRoute = Arc::new(move || {
+        let route: MakeRoute = Box::new(move || {
             let handler = handler.clone();
             let respond = move |asked: Asked<A>| answer(asked, handler.clone());
             let asked: Box<dyn guard::Guard> = if method == Method::GET {

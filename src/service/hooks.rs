@@ -2,15 +2,13 @@
 
 use std::fmt::Display;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ServiceError;
 
-type Run = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>> + Send + Sync>;
+type Run = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>>>> + Send + Sync>;
 
 /// One thing to do, and what messages call it.
-#[derive(Clone)]
 pub(super) struct Hook {
     what: String,
     run: Run,
@@ -23,7 +21,7 @@ impl Hook {
         R: Future<Output = Result<(), E>> + 'static,
         E: Display,
     {
-        let run: Run = Arc::new(move || {
+        let run: Run = Box::new(move || {
             let running = run();
             Box::pin(async move { running.await.map_err(|error| error.to_string()) })
         });

@@ -13,8 +13,9 @@ use crate::value::Values;
 /// Chunks that an executor may be ahead of the reader.
 const AHEAD: usize = 16;
 
-/// The longest that an executor waits for a reader who is so far behind: others wait for the executor.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that an executor waits for a reader who is so far behind, where the method says nothing else: others wait for
+/// the executor.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The executor's end.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ekiden_actors::{Announcement, CallError, CallOptions, Cap, Cost, Group, Handle, MethodLimits, Reply};
 
@@ -20,27 +21,22 @@ pub struct MethodHandle {
     about: Arc<About>,
 }
 
+/// A method, as callers are told of it and it takes their calls.
 #[derive(Debug)]
-struct About {
-    name: String,
-    signature: Signature,
-    example: Option<serde_json::Value>,
-    limits: MethodLimits,
-    buckets: Buckets,
-    counts: Arc<Counts>,
+pub(crate) struct About {
+    pub(crate) name: String,
+    pub(crate) signature: Signature,
+    pub(crate) example: Option<serde_json::Value>,
+    pub(crate) limits: MethodLimits,
+    pub(crate) buckets: Buckets,
+    /// How long an executor waits for a stream's reader.
+    pub(crate) patience: Duration,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl MethodHandle {
-    pub(crate) fn new(
-        name: String,
-        signature: Signature,
-        example: Option<serde_json::Value>,
-        limits: MethodLimits,
-        buckets: Buckets,
-        counts: Arc<Counts>,
-        handle: Handle<ModelWorker>,
-    ) -> Self {
-        Self { handle, about: Arc::new(About { name, signature, example, limits, buckets, counts }) }
+    pub(crate) fn new(handle: Handle<ModelWorker>, about: About) -> Self {
+        Self { handle, about: Arc::new(about) }
     }
 
     /// The method's name.
@@ -181,7 +177,7 @@ impl MethodHandle {
         call: impl FnOnce(CallInput, NonZeroUsize) -> Result<Reply<ModelWorker>, CallError>,
     ) -> Result<ChunkStream, CallError> {
         self.check(&inputs, true)?;
-        let (sender, receiver) = chunks::channel(chunks::PATIENCE);
+        let (sender, receiver) = chunks::channel(self.about.patience);
         let input = CallInput { chunks: Some(sender), ..CallInput::new(inputs, None) };
         call(input, NonZeroUsize::MIN).map(|reply| ChunkStream::new(reply, receiver))
     }

@@ -13,10 +13,11 @@ mod table;
 mod worker;
 
 pub(crate) use crate::suggest::suggest;
+pub(crate) use chunks::PATIENCE as STREAM_PATIENCE;
 pub(crate) use input::CallInput;
 pub use memory::DeviceMemory;
-pub(crate) use method::Announced;
 pub use method::MethodHandle;
+pub(crate) use method::{About, Announced};
 pub use reload::{Failed, Reload, ReloadError, Reloaded};
 pub(crate) use stream::Emit;
 pub use stream::{Blocking, ChunkStream};

@@ -22,7 +22,8 @@ pub(crate) type Emit<'a> = dyn FnMut(Values) -> ControlFlow<()> + 'a;
 /// failed, one error.
 ///
 /// Dropping it cancels the call: one that waits is never run, and one that runs is stopped before its next chunk. An
-/// executor is at most 16 chunks ahead of the reader; one that had to wait for 10 s ends the stream with an error.
+/// executor is at most 16 chunks ahead of the reader; one that had to wait for 10 s, or for as long as the
+/// method says, ends the stream with an error.
 #[must_use = "dropping a stream cancels its call"]
 pub struct ChunkStream {
     /// Until the call has ended. Dropped before `chunks`, so that a call that stops for want of a reader is cancelled.
@@ -145,7 +146,7 @@ impl ModelWorker {
         })?;
         if unsent == Some(Unsent::Stalled) {
             // The caller's fault, and neither the method's nor the runner's.
-            let seconds = chunks.patience().as_secs();
+            let seconds = chunks.patience().as_secs_f64();
             let problem = format!("the reader of the stream was too slow: it has taken nothing for {seconds} s");
             return Err(MethodError::invalid_input(problem).into());
         }

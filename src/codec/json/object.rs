@@ -83,7 +83,7 @@ fn expected(part: &str, what: &str, scanner: &Scanner<'_>) -> DecodeError {
 }
 
 /// Reads the name of a member, which begins with `"` here.
-pub(super) fn name<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, [u8]>, DecodeError> {
+fn name<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, [u8]>, DecodeError> {
     let quoted = scanner.rest().get(1..).unwrap_or_default();
     // Whatever is not plain is for serde, to read or to complain about.
     match quoted.iter().position(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')) {

@@ -41,7 +41,7 @@ pub(super) async fn call(
     let on_wait = || announced = found.as_ref().ok().map(|method| method.announce());
     let body = body::read(request, payload, api.max_body_bytes, on_wait).await;
     let outcome = match found {
-        Ok(method) => answer(request, method, body, announced, api, outbox).await,
+        Ok(method) => answer(request, method, body, announced, outbox).await,
         Err(error) => Err(admin::hint(method, Refusal::from(&error))),
     };
     finish(request, api, outcome, |response| response, Refusal::response)
@@ -83,7 +83,6 @@ async fn answer(
     method: &MethodHandle,
     body: Result<Bytes, Unread>,
     announced: Option<Announced>,
-    api: &Api,
     outbox: &Outbox,
 ) -> Result<HttpResponse, Refusal> {
     let refused = |error: CallError| {

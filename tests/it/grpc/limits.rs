@@ -51,7 +51,8 @@ fn messages_that_are_inflated_hold_only_so_much_together() {
     // Room for four of the largest.
     let server = Grpc::with(&app, GrpcOptions { max_message_bytes: 1_100_000, ..options() });
     let begin = |word: &str| {
-        let mut client = server.client.clone().send_compressed(CompressionEncoding::Gzip);
+        let gzip = CompressionEncoding::Gzip;
+        let mut client = server.client.clone().send_compressed(gzip).accept_compressed(gzip);
         let request = request("kit.text", "input", "BYTES", &[1], bytes(&[word]));
         server.runtime.spawn(async move { client.model_infer(request).await })
     };

@@ -80,3 +80,21 @@ fn said(failure: &Failure) -> String {
         Failure::Run(message) | Failure::Usage(message) => message.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_is_cut_off_is_no_answer() {
+        let path = std::env::temp_dir().join(format!("ekiden-call-stream-{}", std::process::id()));
+        let mut out = Out::of(Some(&path)).map_err(|failure| said(&failure)).expect("the file is made");
+        let whole = "data: \"a\"\n\ndata: [1]\n\nevent: done\ndata: {}\n\n";
+        assert_eq!(events(whole.as_bytes(), None, &mut out), Ok(()));
+        for at in 0..whole.len() - 1 {
+            let answer = events(&whole.as_bytes()[..at], None, &mut out);
+            assert_eq!(answer, Err("the stream was broken off: it has no end".to_owned()), "{at}");
+        }
+        std::fs::remove_file(path).expect("the file is there");
+    }
+}

@@ -13,6 +13,8 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::contents;
+use super::inference::ModelInferRequest;
 use super::status::too_large;
 use crate::oip::{Held, Inflated};
 
@@ -77,10 +79,12 @@ impl Bounds {
     ///
     /// # Errors
     /// [`CallError::Unavailable`] where others hold too much.
-    pub(super) fn hold(&self, message: &impl Message) -> Result<Option<Held>, CallError> {
+    pub(super) fn hold(&self, message: &ModelInferRequest) -> Result<Option<Held>, CallError> {
         let Some(inflated) = &self.inflated else { return Ok(None) };
         let mut held = inflated.hold();
-        held.grow_to(message.encoded_len())?;
+        let numbers = message.inputs.iter().filter_map(|input| input.contents.as_ref()).map(contents::memory);
+        // Of a message whose memory raw elements share, little else is there.
+        held.grow_to(message.encoded_len() + numbers.sum::<usize>())?;
         Ok(Some(held))
     }
 }

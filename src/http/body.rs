@@ -1,6 +1,6 @@
 //! Reads the body of a request.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -16,6 +16,13 @@ const MOST_RESERVED: usize = 1 << 20;
 
 /// How long a client that is sending a body may be silent: after that it is taken to have gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long what is left of a body outlives what it is answered with. As long as somebody may read it, the server closes the
+/// connection after the answer; otherwise it would go on reading a chunked body to its end, which may never come.
+const OUTLIVES: Duration = Duration::from_secs(1);
+
+/// The most that is read of a body that nobody wants, in bytes.
+const MOST_UNWANTED: usize = 1 << 20;
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +57,49 @@ impl From<&Unread> for CallError {
 /// be waited for, `on_wait` is called first, once.
 ///
 /// # Errors
-/// [`Unread::TooLarge`] as soon as the body is, or says that it will be, too large; or what reading failed with.
+/// [`Unread::TooLarge`] as soon as the body is, or says that it will be, too large; or what reading failed with. The connection
+/// is closed after the answer.
 pub(crate) async fn read(
     request: &HttpRequest,
-    payload: impl Stream<Item = Result<Bytes, PayloadError>>,
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    limit: usize,
+    on_wait: impl FnOnce(),
+) -> Result<Bytes, Unread> {
+    let body = read_all(request, &mut payload, limit, on_wait).await;
+    if body.is_err() {
+        leave(payload);
+    }
+    body
+}
+
+/// Reads a body that nobody wants: whoever is still sending does not listen yet. Of a large one the rest is left.
+pub(crate) async fn skip(mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static) {
+    let mut skipped = 0;
+    while skipped <= MOST_UNWANTED {
+        match timeout(PATIENCE, next(&mut payload)).await {
+            Ok(None) => return,
+            Ok(Some(Ok(piece))) => skipped += piece.len(),
+            Ok(Some(Err(_))) | Err(_) => break,
+        }
+    }
+    leave(payload);
+}
+
+/// Lets the rest of a body outlive the answer.
+fn leave(payload: impl Unpin + 'static) {
+    actix_web::rt::spawn(async move {
+        tokio::time::sleep(OUTLIVES).await;
+        drop(payload);
+    });
+}
+
+async fn next<S: Stream + Unpin>(payload: &mut S) -> Option<S::Item> {
+    std::future::poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+}
+
+async fn read_all(
+    request: &HttpRequest,
+    payload: &mut (impl Stream<Item = Result<Bytes, PayloadError>> + Unpin),
     limit: usize,
     on_wait: impl FnOnce(),
 ) -> Result<Bytes, Unread> {
@@ -61,11 +107,10 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(Unread::TooLarge(limit));
     }
-    let mut payload = pin!(payload);
     let mut on_wait = Some(on_wait);
     let mut next = async || {
         let piece = std::future::poll_fn(|cx| {
-            let piece = payload.as_mut().poll_next(cx);
+            let piece = Pin::new(&mut *payload).poll_next(cx);
             if piece.is_pending()
                 && let Some(on_wait) = on_wait.take()
             {
@@ -92,6 +137,19 @@ pub(crate) async fn read(
     Ok(body.freeze())
 }
 
+/// Refuses a body that is compressed, where none is inflated: its bytes would be told to be broken.
+///
+/// # Errors
+/// What its `content-encoding` is.
+pub(crate) fn plain(request: &HttpRequest) -> Result<(), String> {
+    let mut codings =
+        request.headers().get_all(header::CONTENT_ENCODING).map(|said| String::from_utf8_lossy(said.as_bytes()));
+    match codings.find(|said| !said.split(',').all(|coding| coding.trim().eq_ignore_ascii_case("identity"))) {
+        Some(said) => Err(format!("the body's content-encoding is {said:?}, and none is taken; send it as it is")),
+        None => Ok(()),
+    }
+}
+
 /// What `content-length` says.
 fn announced(request: &HttpRequest) -> Option<usize> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -99,10 +157,10 @@ fn announced(request: &HttpRequest) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
     use std::task::{Context, Poll, ready};
 
     use actix_web::test::TestRequest;
+    use tokio::task::LocalSet;
     use tokio::time::Sleep;
 
     use super::*;
@@ -128,7 +186,7 @@ mod tests {
 
     fn read_dripping(every: Duration) -> Result<Bytes, Unread> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("starts").block_on(async {
+        LocalSet::new().block_on(&runtime.expect("starts"), async {
             let payload = Dripping { every, left: 5, next: Box::pin(tokio::time::sleep(every)) };
             read(&TestRequest::post().to_http_request(), payload, 100, || ()).await
         })

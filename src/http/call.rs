@@ -125,13 +125,15 @@ pub(super) fn encode(format: Format, signature: &Signature, outputs: &[Value]) -
         .map_err(|error| Refusal::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", error.to_string()))
 }
 
-/// The format of the request's body; JSON where it does not say.
+/// The format of the request's body, which is not compressed; JSON where it does not say.
 fn request_format(request: &HttpRequest) -> Result<Format, Refusal> {
+    let unsupported = |message| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message);
+    body::plain(request).map_err(unsupported)?;
     let Some(media_type) = request.headers().get(header::CONTENT_TYPE) else { return Ok(Format::Json) };
     media_type.to_str().ok().and_then(Format::of_media_type).ok_or_else(|| {
         let known: Vec<_> = Format::ALL.iter().map(|format| format.media_type()).collect();
         let message = format!("content-type {media_type:?} is not understood; send one of: {}", known.join(", "));
-        Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+        unsupported(message)
     })
 }
 

@@ -9,7 +9,7 @@ use ekiden_actors::{CallError, Fault};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::body::Unread;
+use super::body::{self, Unread};
 
 /// The body of every error.
 #[derive(Serialize, ToSchema)]
@@ -204,11 +204,18 @@ fn not_one_of(request: &HttpRequest, allowed: &[Method]) -> HttpResponse {
 
 /// What answers a path that takes these methods alone, when it is asked with another: 405.
 pub fn not_allowed(allowed: Vec<Method>) -> Route {
-    web::to(move |request: HttpRequest| std::future::ready(not_one_of(&request, &allowed)))
+    web::to(move |request: HttpRequest, payload: web::Payload| {
+        let allowed = allowed.clone();
+        async move {
+            body::skip(payload).await;
+            not_one_of(&request, &allowed)
+        }
+    })
 }
 
 /// A path that can only be read, asked otherwise.
-pub(super) async fn get_only(request: HttpRequest) -> HttpResponse {
+pub(super) async fn get_only(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    body::skip(payload).await;
     method(&request, &Method::GET)
 }
 
@@ -223,7 +230,8 @@ pub(super) fn path(request: &HttpRequest) -> HttpResponse {
 }
 
 /// Any other path.
-pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+pub(super) async fn not_found(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    body::skip(payload).await;
     path(&request)
 }
 

@@ -149,8 +149,7 @@ async fn runners(request: HttpRequest, payload: web::Payload, api: web::Data<Api
     {
         return call::call(&request, runner, method, payload, &api, &outbox).await;
     }
-    // Whoever is still sending does not listen yet.
-    let _ = body::read(&request, payload, api.max_body_bytes, || ()).await;
+    body::skip(payload).await;
     match parts {
         (_, Some(_), None) => error::method(&request, &Method::POST),
         (_, None, _) if !matches!(*request.method(), Method::GET | Method::HEAD) => {

@@ -157,23 +157,10 @@ pub(crate) fn extract<T: Input>(request: &HttpRequest, payload: &mut Payload) ->
 
 /// The whole body, within the limits.
 pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Body, ApiError> {
-    plain(request)?;
+    body::plain(request).map_err(ApiError::unsupported_media_type)?;
     let bytes = body::read(request, payload, limits.max_body_bytes, || ()).await?;
     let media_type = request.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     Ok(Body { name: "body".to_owned(), media_type: media_type.map(Into::into), file_name: None, bytes })
-}
-
-/// Refuses a body that is compressed: its bytes would be told to be broken.
-fn plain(request: &HttpRequest) -> Result<(), ApiError> {
-    let codings =
-        request.headers().get_all(header::CONTENT_ENCODING).map(|said| String::from_utf8_lossy(said.as_bytes()));
-    for said in codings {
-        if !said.split(',').all(|coding| coding.trim().eq_ignore_ascii_case("identity")) {
-            let message = format!("the body's content-encoding is {said:?}, and none is taken; send it as it is");
-            return Err(ApiError::unsupported_media_type(message));
-        }
-    }
-    Ok(())
 }
 
 /// Answers a request with a `T`.

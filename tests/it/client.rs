@@ -1,6 +1,6 @@
 //! An HTTP client that shows everything of an exchange and hides nothing, wrong requests included.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -73,6 +73,12 @@ impl Client {
 
     pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Waits until the server has closed the connection, without anything more said.
+    pub fn is_over(&mut self) -> bool {
+        let more = self.stream.read(&mut [0]);
+        more.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |length| length == 0)
     }
 
     pub fn receive(&mut self) -> Response {

@@ -171,6 +171,35 @@ fn requests() {
         let answer = ask("POST", PREDICT, &[("content-type", wrong)]);
         answer.refused(415, "unsupported_media_type", &[wrong, "application/json", "application/x-npy"]);
     }
+    for encoding in ["gzip", "br", "identity, gzip"] {
+        let answer = ask("POST", PREDICT, &[("content-encoding", encoding)]);
+        answer.refused(415, "unsupported_media_type", &["content-encoding is", encoding, "send it as it is"]);
+    }
+    assert_eq!(ask("POST", PREDICT, &[("content-encoding", "identity")]).status, 200);
+    is_unharmed(&server);
+}
+
+#[test]
+fn a_body_that_goes_on_after_its_refusal_ends_the_connection() {
+    let server = Server::with_body_limit(&iris(), 1000);
+    for (method, path, status) in [
+        ("POST", PREDICT, 413),
+        ("POST", "/v2/models/iris_clf/infer", 413),
+        ("POST", "/v2/repository/index", 413),
+        ("PUT", PREDICT, 405),
+        ("POST", "/readyz", 405),
+        ("POST", "/predict", 404),
+    ] {
+        let mut client = server.client();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: ekiden\r\ntransfer-encoding: chunked\r\n\r\n");
+        // More than is read of what nobody wants, of a chunk that has no end.
+        let chunk = format!("10000000\r\n{}", " ".repeat((1 << 20) + 1));
+        // The server may be fast enough to refuse it before all of it is sent.
+        let _ = client.write(head.as_bytes()).and_then(|()| client.write(chunk.as_bytes()));
+        let answer = client.receive();
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{method} {path}");
+        assert!(client.is_over(), "{method} {path}: the connection stays open");
+    }
     is_unharmed(&server);
 }
 

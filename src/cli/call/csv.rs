@@ -22,9 +22,7 @@ pub(super) fn json(bytes: &[u8], signature: &Signature) -> Result<String, String
         std::str::from_utf8(bytes).map_err(|error| format!("it is not UTF-8 at byte {}", error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
-    if lines.peek().is_some_and(|(_, line)| line.split(',').all(|cell| number(cell).is_none())) {
-        lines.next();
-    }
+    let heading = lines.next_if(|(_, line)| line.split(',').all(|cell| bare(cell).parse::<f64>().is_err()));
     let mut rows = Vec::new();
     for (at, line) in lines {
         let cells: Result<Vec<Value>, String> = line
@@ -43,13 +41,26 @@ pub(super) fn json(bytes: &[u8], signature: &Signature) -> Result<String, String
         }
     }
     if rows.is_empty() {
-        return Err("it has no rows".to_owned());
+        return Err(heading.map_or_else(
+            || "it has no rows".to_owned(),
+            |(at, line)| {
+                let line: String = line.chars().take(80).collect();
+                format!(
+                    "it has no rows: line {}, {line:?}, has no number, and is taken for a heading; numbers are separated by commas",
+                    at + 1
+                )
+            },
+        ));
     }
     Ok(Value::from(rows).to_string())
 }
 
+fn bare(cell: &str) -> &str {
+    cell.trim().trim_matches('"')
+}
+
 fn number(cell: &str) -> Option<Number> {
-    let cell = cell.trim().trim_matches('"');
+    let cell = bare(cell);
     let whole = cell.parse::<i64>().map(Number::from).or_else(|_| cell.parse::<u64>().map(Number::from));
     whole.ok().or_else(|| Number::from_f64(cell.parse().ok()?))
 }
@@ -76,7 +87,8 @@ mod tests {
         check(matrix(), "1,2", Ok("[[1,2]]"));
         check(matrix(), "\u{feff}\"1\",2", Ok("[[1,2]]"));
         check(matrix(), "", Err("it has no rows"));
-        check(matrix(), "a,b\n", Err("it has no rows"));
+        check(matrix(), "a,b\n", Err("line 1, \"a,b\", has no number, and is taken for a heading"));
+        check(matrix(), "nan,inf\n1,2", Err("line 1, column 1: expected a number, found \"nan\""));
         check(matrix(), "5.1,3,x\n1,2,3", Err("line 1, column 3: expected a number, found \"x\""));
         check(matrix(), "a,b\n1,2\n3,four", Err("line 3, column 2: expected a number, found \"four\""));
         check(matrix(), "a,b\n1,nan", Err("line 2, column 2"));

@@ -80,7 +80,7 @@ pub(super) const CALLS: &[Refused] = &[
     Refused {
         status: 415,
         name: "UnsupportedMediaType",
-        about: "The `content-type` is none that calls are read in.",
+        about: "The `content-type` is none that calls are read in, or the body is compressed.",
         examples: &[(
             "unsupported_media_type",
             "content-type \"text/csv\" is not understood; send one of: application/json, application/x-npy, \

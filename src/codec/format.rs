@@ -105,8 +105,15 @@ fn whole(format: Format, body: &Bytes, signature: &Signature) -> Result<Values, 
         (Format::Text, ValueKind::List) => Value::List(vec![serde_json::Value::String(text()?)]),
         (Format::Bytes, ValueKind::Bytes) => Value::Bytes(body.clone()),
         (_, kind) => {
-            let media_type = format.media_type();
-            let problem = format!("input \"{}\": a {kind} cannot be sent as {media_type}", input.name());
+            let taken: &[Format] = match kind {
+                ValueKind::Tensor => &[Format::Json, Format::Npy],
+                ValueKind::List | ValueKind::Text => &[Format::Json, Format::Text],
+                ValueKind::Json => &[Format::Json],
+                ValueKind::Bytes => &[Format::Bytes],
+            };
+            let taken: Vec<_> = taken.iter().map(|format| format.media_type()).collect();
+            let (name, media_type, taken) = (input.name(), format.media_type(), taken.join(" or "));
+            let problem = format!("input \"{name}\": a {kind} cannot be sent as {media_type}: send {taken}");
             return Err(DecodeError(problem));
         }
     };
@@ -148,7 +155,17 @@ mod tests {
         check(Format::Text, ValueKind::List, b"hi", Ok(Value::List(vec!["hi".into()])));
         check(Format::Bytes, ValueKind::Bytes, b"\xff", Ok(Value::Bytes(Bytes::from_static(b"\xff"))));
         check(Format::Text, ValueKind::Text, b"hi\xff", Err("input \"x\": the text is not UTF-8 at byte 2"));
-        check(Format::Text, ValueKind::Tensor, b"hi", Err("a tensor cannot be sent as text/plain"));
-        check(Format::Bytes, ValueKind::Text, b"hi", Err("a text cannot be sent as application/octet-stream"));
+        check(
+            Format::Text,
+            ValueKind::Tensor,
+            b"hi",
+            Err("a tensor cannot be sent as text/plain; charset=utf-8: send application/json or application/x-npy"),
+        );
+        check(
+            Format::Bytes,
+            ValueKind::Text,
+            b"hi",
+            Err("a text cannot be sent as application/octet-stream: send application/json or text/plain"),
+        );
     }
 }

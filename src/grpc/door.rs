@@ -78,7 +78,7 @@ impl Bounds {
     /// What a message holds of the memory for such as come compressed.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] where others hold too much.
+    /// Those of [`Held::grow_to`].
     pub(super) fn hold(&self, message: &ModelInferRequest) -> Result<Option<Held>, CallError> {
         let Some(inflated) = &self.inflated else { return Ok(None) };
         let mut held = inflated.hold();
@@ -114,8 +114,8 @@ fn answer_alike(headers: &mut HeaderMap) {
     };
 }
 
-/// Notes when the client gives up, before its message is read, and where what is inflated is counted; and gives messages that are too large the status that every
-/// other refusal for their size has.
+/// Notes when the client gives up, before its message is read, and where what is inflated is counted; and gives messages that
+/// are too large the status that every other refusal for their size has.
 #[derive(Clone, Debug)]
 pub(super) struct Door<S> {
     pub(super) service: S,

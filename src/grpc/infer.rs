@@ -43,7 +43,7 @@ impl Asked {
     /// Finds the model, and reads what is asked of it, within bounds.
     ///
     /// # Errors
-    /// [`CallError::NotFound`], [`CallError::InvalidInput`], or [`CallError::Unavailable`] of [`Bounds::hold`].
+    /// [`CallError::NotFound`], [`CallError::InvalidInput`], or those of [`Bounds::hold`].
     pub(super) fn new(serving: &Serving, mut request: ModelInferRequest, bounds: &Bounds) -> Result<Self, CallError> {
         let model = model(serving, &request.model_name, &request.model_version)?;
         let (method, id) = (model.method(), std::mem::take(&mut request.id));

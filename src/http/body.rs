@@ -76,10 +76,10 @@ pub(crate) async fn read(
 pub(crate) async fn skip(mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static) {
     let mut skipped = 0;
     while skipped <= MOST_UNWANTED {
-        match timeout(PATIENCE, next(&mut payload)).await {
+        match next(&mut payload, || ()).await {
             Ok(None) => return,
-            Ok(Some(Ok(piece))) => skipped += piece.len(),
-            Ok(Some(Err(_))) | Err(_) => break,
+            Ok(Some(piece)) => skipped += piece.len(),
+            Err(_) => break,
         }
     }
     leave(payload);
@@ -93,8 +93,23 @@ fn leave(payload: impl Unpin + 'static) {
     });
 }
 
-async fn next<S: Stream + Unpin>(payload: &mut S) -> Option<S::Item> {
-    std::future::poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+/// The next piece. Where it has to be waited for, `on_wait` is called first.
+async fn next(
+    payload: &mut (impl Stream<Item = Result<Bytes, PayloadError>> + Unpin),
+    on_wait: impl FnOnce(),
+) -> Result<Option<Bytes>, Unread> {
+    let mut on_wait = Some(on_wait);
+    let piece = std::future::poll_fn(|cx| {
+        let piece = Pin::new(&mut *payload).poll_next(cx);
+        if piece.is_pending()
+            && let Some(on_wait) = on_wait.take()
+        {
+            on_wait();
+        }
+        piece
+    });
+    let piece = timeout(PATIENCE, piece).await.map_err(|_| Unread::Stopped)?;
+    piece.transpose().map_err(Unread::from)
 }
 
 async fn read_all(
@@ -108,19 +123,7 @@ async fn read_all(
         return Err(Unread::TooLarge(limit));
     }
     let mut on_wait = Some(on_wait);
-    let mut next = async || {
-        let piece = std::future::poll_fn(|cx| {
-            let piece = Pin::new(&mut *payload).poll_next(cx);
-            if piece.is_pending()
-                && let Some(on_wait) = on_wait.take()
-            {
-                on_wait();
-            }
-            piece
-        });
-        let piece = timeout(PATIENCE, piece).await.map_err(|_| Unread::Stopped)?;
-        piece.transpose().map_err(Unread::from)
-    };
+    let mut next = async || next(payload, || on_wait.take().into_iter().for_each(|on_wait| on_wait())).await;
     let within = |length: usize| if length > limit { Err(Unread::TooLarge(limit)) } else { Ok(()) };
 
     let Some(first) = next().await? else { return Ok(Bytes::new()) };

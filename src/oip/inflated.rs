@@ -38,8 +38,16 @@ impl Held {
     /// Holds so many bytes, before they are taken.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] where others hold too many.
+    /// [`CallError::Unavailable`] where others hold too many; [`CallError::TooLarge`] where it would have to hold more than all
+    /// may together.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), CallError> {
+        if bytes > self.of.most {
+            let most = self.of.most;
+            let problem = format!(
+                "the request takes {bytes} bytes when it is inflated and read, and all together may take {most}"
+            );
+            return Err(CallError::TooLarge(problem.into()));
+        }
         let more = bytes.saturating_sub(self.bytes);
         let add = |held: usize| held.checked_add(more).filter(|held| *held <= self.of.most);
         if self.of.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_err() {

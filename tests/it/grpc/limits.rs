@@ -62,6 +62,18 @@ fn messages_that_are_inflated_hold_only_so_much_together() {
     waits(&app, "text", 3);
     let one_more = block_on_in(&server.runtime, begin(&large)).expect("no panic");
     refused(one_more, Code::Unavailable, &["requests that come compressed take 4400004 bytes at once"]);
+    // Numbers in lists take more than they took in the message, and these more than there will ever be room for.
+    let mut numbers = request("kit.text", "input", "INT64", &[1_000_000], "");
+    numbers.raw_input_contents.clear();
+    let int64_contents = vec![1; 1_000_000];
+    numbers.inputs[0].contents = Some(InferTensorContents { int64_contents, ..InferTensorContents::default() });
+    let answer =
+        server.ask(async |client| client.send_compressed(CompressionEncoding::Gzip).model_infer(numbers).await);
+    refused(
+        answer,
+        Code::ResourceExhausted,
+        &["bytes when it is inflated and read, and all together may take 4400004"],
+    );
     // Small ones find room.
     let others = [begin("small")];
     waits(&app, "text", 4);

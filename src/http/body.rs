@@ -1,6 +1,8 @@
 //! Reads the body of a request.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -98,18 +100,14 @@ async fn next(
     payload: &mut (impl Stream<Item = Result<Bytes, PayloadError>> + Unpin),
     on_wait: impl FnOnce(),
 ) -> Result<Option<Bytes>, Unread> {
-    let mut on_wait = Some(on_wait);
-    let piece = std::future::poll_fn(|cx| {
-        let piece = Pin::new(&mut *payload).poll_next(cx);
-        if piece.is_pending()
-            && let Some(on_wait) = on_wait.take()
-        {
-            on_wait();
-        }
-        piece
-    });
+    let mut piece = poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx));
+    // What is there needs no timer.
+    if let Poll::Ready(piece) = poll_fn(|cx| Poll::Ready(Pin::new(&mut piece).poll(cx))).await {
+        return Ok(piece.transpose()?);
+    }
+    on_wait();
     let piece = timeout(PATIENCE, piece).await.map_err(|_| Unread::Stopped)?;
-    piece.transpose().map_err(Unread::from)
+    Ok(piece.transpose()?)
 }
 
 async fn read_all(
@@ -160,7 +158,7 @@ fn announced(request: &HttpRequest) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, ready};
+    use std::task::{Context, ready};
 
     use actix_web::test::TestRequest;
     use tokio::task::LocalSet;
